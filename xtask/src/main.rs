@@ -1,0 +1,2 @@
+//! Builds, tests and packages zc.
+fn main() {}
