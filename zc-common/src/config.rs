@@ -1,0 +1,116 @@
+//! What user space tells the kernel programs before they are loaded.
+//!
+//! Both structures are read-only globals: frozen `.rodata` is a constant to the verifier, so a branch
+//! on a flag that is off is not even loaded, and a typed pointer plus an offset from here may be
+//! dereferenced directly.
+
+use crate::{assert_layout, pod};
+
+/// Name of the [`Config`] global.
+pub const CONFIG: &str = "CONFIG";
+/// Name of the [`Offsets`] global.
+pub const OFFSETS: &str = "OFFSETS";
+
+/// How this session traces.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Config {
+    /// Device of the PID namespace in which `root_pid` counts, as `stat` of `/proc/self/ns/pid` gives it.
+    pub pid_ns_device: u64,
+    /// Inode of that namespace.
+    pub pid_ns_inode: u64,
+    /// The process that is traced from its next exec on; 0 for none.
+    pub root_pid: u32,
+    /// How many named flows a process may have.
+    pub flows_max: u32,
+    /// Number of sets in `PAIRS` less one; the number is a power of two.
+    pub pair_set_mask: u32,
+    /// `COUNT_*`, `FOLLOW`.
+    pub flags: u32,
+    /// Size of the ring, for waking user space before it is full.
+    pub ring_bytes: u64,
+}
+
+/// Children of traced processes are traced.
+pub const FOLLOW: u32 = 1;
+/// Calls of every kind are counted: the one program on `sys_exit` sees them all.
+pub const COUNT_CALLS: u32 = 2;
+/// User-mode page faults are counted.
+pub const COUNT_FAULTS: u32 = 4;
+
+/// Byte offsets of kernel structure members, from the running kernel's BTF. Each field is named after
+/// the structure and the member.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each name is the structure and the member whose offset it is")]
+pub struct Offsets {
+    pub task_thread_info_status: u32,
+    pub task_pid: u32,
+    pub task_tgid: u32,
+    pub task_group_leader: u32,
+    pub task_real_parent: u32,
+    pub task_start_boottime: u32,
+    pub task_nvcsw: u32,
+    pub task_nivcsw: u32,
+    pub task_min_flt: u32,
+    pub task_maj_flt: u32,
+    pub task_files: u32,
+    pub task_fs: u32,
+    pub task_mm: u32,
+    pub task_signal: u32,
+    pub task_comm: u32,
+    pub task_exit_code: u32,
+    pub task_self_exec_id: u32,
+    pub signal_live: u32,
+    pub files_fdt: u32,
+    pub fdtable_max_fds: u32,
+    pub fdtable_fd: u32,
+    pub file_f_inode: u32,
+    pub file_f_flags: u32,
+    pub file_f_path_mnt: u32,
+    pub file_f_path_dentry: u32,
+    pub file_private_data: u32,
+    pub inode_i_mode: u32,
+    pub inode_i_sb: u32,
+    pub inode_i_ino: u32,
+    pub inode_i_rdev: u32,
+    pub inode_i_generation: u32,
+    pub super_s_dev: u32,
+    pub super_s_magic: u32,
+    pub dentry_d_parent: u32,
+    pub dentry_d_name_name: u32,
+    pub dentry_d_hash_pprev: u32,
+    pub vfsmount_mnt_root: u32,
+    pub mount_mnt: u32,
+    pub mount_mnt_parent: u32,
+    pub mount_mnt_mountpoint: u32,
+    pub fs_root_mnt: u32,
+    pub fs_root_dentry: u32,
+    pub mm_arg_start: u32,
+    pub mm_arg_end: u32,
+    pub mm_exe_file: u32,
+    pub socket_sk: u32,
+    pub sock_sk_type: u32,
+    pub sock_sk_protocol: u32,
+    pub sock_skc_family: u32,
+    pub sock_skc_daddr: u32,
+    pub sock_skc_rcv_saddr: u32,
+    pub sock_skc_dport: u32,
+    pub sock_skc_num: u32,
+    pub sock_skc_v6_daddr: u32,
+    pub sock_skc_v6_rcv_saddr: u32,
+    /// `pt_regs.orig_ax` on x86-64: the number of the call, -1 outside of calls.
+    pub regs_number: u32,
+    /// `pt_regs.ax` on x86-64: the result; -ENOSYS while the call is in progress.
+    pub regs_result: u32,
+    pub regs_arg0: u32,
+    pub regs_arg1: u32,
+    pub regs_arg2: u32,
+    pub regs_arg3: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+
+assert_layout!(Config, 40, [u64, u64, [u32; 4], u64]);
+const _: () = assert!(size_of::<Offsets>().is_multiple_of(8));
+pod!(Config, Offsets);

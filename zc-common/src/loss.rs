@@ -1,0 +1,68 @@
+//! Every way in which the kernel side can lose something has a counter of its own.
+
+/// Index into the `LOST` map. The report lists all of them, zero or not.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Loss {
+    /// A record found no room in the ring buffer.
+    RingFull = 0,
+    /// A call could not be counted: no room for a new row. Its bytes are missing from the report.
+    RowsFull = 1,
+    /// A call could not be counted: no room for the state of its thread.
+    ThreadsFull = 2,
+    /// A file or socket found no room for its name; its bytes are counted under the path row.
+    ObjectsFull = 3,
+    /// A read's memory was forgotten to make room before anything was written from it: had it been
+    /// relayed later, that relay shows as two legs.
+    PairsEvicted = 4,
+    /// A call touched more memory, or more sources, than are followed: the rest stays a leg.
+    PairsTruncated = 5,
+    /// A call found its process at the limit of named flows; its bytes are counted under the path row.
+    FlowsOverflow = 6,
+    /// The vector of a readv- or writev-like call could not be read back: its bytes stay a leg.
+    IovUnread = 7,
+    /// A call through a compatibility entry (32-bit, x32): counted as a call, its bytes are not.
+    CompatCalls = 8,
+}
+
+impl Loss {
+    /// Every counter, in the order of the report.
+    pub const ALL: [Self; 9] = [
+        Self::RingFull,
+        Self::RowsFull,
+        Self::ThreadsFull,
+        Self::ObjectsFull,
+        Self::PairsEvicted,
+        Self::PairsTruncated,
+        Self::FlowsOverflow,
+        Self::IovUnread,
+        Self::CompatCalls,
+    ];
+
+    /// The name of the counter in the report.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RingFull => "ring_full",
+            Self::RowsFull => "rows_full",
+            Self::ThreadsFull => "threads_full",
+            Self::ObjectsFull => "objects_full",
+            Self::PairsEvicted => "pairs_evicted",
+            Self::PairsTruncated => "pairs_truncated",
+            Self::FlowsOverflow => "flows_overflow",
+            Self::IovUnread => "iov_unread",
+            Self::CompatCalls => "compat_calls",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_numbered_in_the_order_of_the_list() {
+        for (index, loss) in Loss::ALL.iter().enumerate() {
+            assert_eq!(*loss as usize, index);
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Pairing reads with writes by the user memory between them.
+//!
+//! What a read put into memory is remembered as *intervals*; a write takes from them the bytes that it
+//! sends on, and each byte is taken at most once. Memory is cut into granules of [`GRANULE`] bytes, an
+//! interval never crosses from one into the next, and all intervals of a granule are in one [`Set`],
+//! found by hashing the process's memory id and the granule. So one look finds everything that
+//! overlaps a piece of memory, whichever thread read it, and costs one cache line when there is nothing.
+//!
+//! Threads of a process use a set at the same time and without locks. The whole state of an interval is
+//! one word ([`State`]), changed only by compare-and-swap; the other fields of a way are written by
+//! whoever has made its state `busy`. A generation in the word keeps an old look from taking effect on a
+//! new interval in the same way.
+//!
+//! The code is generic over [`Word`], so that the very same logic runs in the kernel and in host tests.
+
+use crate::{assert_layout, pod, row::Costs};
+
+/// Bits of an address within a granule.
+pub const GRANULE_BITS: u32 = 15;
+/// Bytes of a granule.
+pub const GRANULE: u64 = 1 << GRANULE_BITS;
+/// Intervals of one set.
+pub const WAYS: usize = 8;
+
+/// A 64-bit word that several contexts change.
+pub trait Word {
+    /// Reads the word.
+    fn load(&self) -> u64;
+    /// Writes the word.
+    fn store(&self, value: u64);
+    /// Writes `new` if the word is `old`; says whether it was.
+    fn swap_if(&self, old: u64, new: u64) -> bool;
+}
+
+/// The state of a way: which bytes of its granule still wait for a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State(pub u64);
+
+const HIGH_SHIFT: u32 = 16;
+const TAG_SHIFT: u32 = 32;
+const GENERATION_SHIFT: u32 = 48;
+const GENERATION_MASK: u64 = 0x3FFF << GENERATION_SHIFT;
+const FRESH: u64 = 1 << 62;
+const BUSY: u64 = 1 << 63;
+
+impl State {
+    /// First byte of the interval, from the beginning of the granule.
+    #[inline(always)]
+    pub const fn low(self) -> u64 {
+        self.0 & 0xFFFF
+    }
+
+    /// One past its last byte.
+    #[inline(always)]
+    pub const fn high(self) -> u64 {
+        (self.0 >> HIGH_SHIFT) & 0xFFFF
+    }
+
+    /// A few bits of the hash of memory and granule: a cheap first look.
+    #[inline(always)]
+    pub const fn tag(self) -> u64 {
+        (self.0 >> TAG_SHIFT) & 0xFFFF
+    }
+
+    /// Nothing was taken from the interval yet: whoever takes first also takes the costs of the read.
+    #[inline(always)]
+    pub const fn is_fresh(self) -> bool {
+        self.0 & FRESH != 0
+    }
+
+    /// The way is being filled.
+    #[inline(always)]
+    pub const fn is_busy(self) -> bool {
+        self.0 & BUSY != 0
+    }
+
+    /// No byte waits.
+    #[inline(always)]
+    pub const fn is_empty(self) -> bool {
+        self.low() >= self.high()
+    }
+
+    /// The next generation, as an interval `low..high`, keeping tag.
+    #[inline(always)]
+    const fn next(self, low: u64, high: u64) -> Self {
+        let generation = (self.0 + (1 << GENERATION_SHIFT)) & GENERATION_MASK;
+        Self(generation | (self.0 & (0xFFFF << TAG_SHIFT)) | high << HIGH_SHIFT | low)
+    }
+
+    #[inline(always)]
+    const fn with_tag(self, tag: u64) -> Self {
+        Self(self.0 & !(0xFFFF << TAG_SHIFT) | (tag & 0xFFFF) << TAG_SHIFT)
+    }
+}
+
+/// The rest of a way, valid while its state is not busy and not empty.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// [`crate::thread::memory_id`] of the process.
+    pub memory: u64,
+    /// Address of the granule's first byte.
+    pub granule: u64,
+    /// Where the bytes came from.
+    pub source: Source,
+}
+
+/// Where the bytes of an interval came from, and what the call that read them had cost.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// The object id in the row of the read: 0 when that row is not named.
+    pub object: u32,
+    /// A [`crate::path::Kind`].
+    pub kind: u8,
+    /// [`crate::row::DIRECT_SOURCE`] or 0.
+    pub flags: u8,
+    /// 1 when the costs of the read go with the first bytes taken: of several pieces of one read only
+    /// one has it.
+    pub has_costs: u8,
+    /// Always zero.
+    pub reserved: u8,
+    /// Voluntary switches within the read.
+    pub voluntary: u32,
+    /// Involuntary switches within the read.
+    pub involuntary: u32,
+    /// Minor faults within the read.
+    pub minor: u32,
+    /// Major faults within the read.
+    pub major: u32,
+}
+
+/// The intervals of some granules.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Set<W = u64> {
+    /// [`State`] of each way.
+    pub states: [W; WAYS],
+    /// The rest of each way.
+    pub ways: [Way; WAYS],
+}
+
+assert_layout!(Source, 24, [u32, [u8; 4], [u32; 4]]);
+assert_layout!(Way, 40, [u64, u64, Source]);
+assert_layout!(Set<u64>, 384, [[u64; WAYS], [Way; WAYS]]);
+pod!(Source, Way, Set<u64>);
+
+/// A piece of a process's memory within one granule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// [`crate::thread::memory_id`].
+    pub memory: u64,
+    /// Address of the granule's first byte.
+    pub granule: u64,
+    /// First byte, from there.
+    pub low: u64,
+    /// One past the last byte.
+    pub high: u64,
+    /// Hash of memory and granule: the low half chooses the set, the high half is the tag.
+    pub hash: u64,
+}
+
+impl Piece {
+    /// The first piece of the `len` bytes at `address`; `len` must not be 0.
+    #[inline(always)]
+    pub const fn first(memory: u64, address: u64, len: u64) -> Self {
+        let granule = address & !(GRANULE - 1);
+        let low = address - granule;
+        let room = GRANULE - low;
+        let high = low + if len < room { len } else { room };
+        let hash = (memory ^ granule.rotate_left(17)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        Self { memory, granule, low, high, hash: hash ^ (hash >> 29) }
+    }
+
+    /// Bytes of the piece.
+    #[inline(always)]
+    pub const fn len(&self) -> u64 {
+        self.high - self.low
+    }
+
+    /// Whether the piece has no bytes.
+    pub const fn is_empty(&self) -> bool {
+        self.high <= self.low
+    }
+
+    #[inline(always)]
+    const fn tag(&self) -> u64 {
+        // Never 0, so that a set of zeroes holds nothing of anyone.
+        (self.hash >> 32) & 0xFFFF | 1
+    }
+
+    /// Which set of `mask + 1` holds the granule.
+    #[inline(always)]
+    pub const fn set_index(&self, mask: u32) -> u32 {
+        (self.hash & mask as u64) as u32
+    }
+
+    #[inline(always)]
+    fn is_of(&self, way: &Way) -> bool {
+        way.memory == self.memory && way.granule == self.granule
+    }
+}
+
+/// Bytes that a write took from an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// How many.
+    pub bytes: u64,
+    /// Where they came from.
+    pub source: Source,
+    /// The costs of the read in `source` come with them.
+    pub with_costs: bool,
+}
+
+/// Takes `piece` from way `index` of `set`, as far as it overlaps; what is left beside it stays.
+///
+/// When both sides are left, the right one needs a way of its own; without a free one it is dropped, and
+/// `dropped` is set.
+#[inline(always)]
+pub fn take<W: Word>(set: &mut Set<W>, index: usize, piece: &Piece, dropped: &mut bool) -> Option<Taken> {
+    let state = State(set.states[index].load());
+    if state.tag() != piece.tag() || state.is_busy() {
+        return None;
+    }
+    let low = if piece.low > state.low() { piece.low } else { state.low() };
+    let high = if piece.high < state.high() { piece.high } else { state.high() };
+    if low >= high || !piece.is_of(&set.ways[index]) {
+        return None;
+    }
+    let source = set.ways[index].source;
+    let left = state.next(state.low(), low);
+    let right = state.next(high, state.high());
+    let stays = if left.is_empty() { right } else { left };
+    if !set.states[index].swap_if(state.0, stays.0) {
+        // Another thread took from the same interval at this moment: these bytes stay a leg.
+        *dropped = true;
+        return None;
+    }
+    if !left.is_empty() && !right.is_empty() {
+        let rest = Piece { low: high, high: state.high(), ..*piece };
+        let no_costs = Source { has_costs: 0, ..source };
+        if !fill_free(set, &rest, no_costs, false) {
+            *dropped = true;
+        }
+    }
+    Some(Taken { bytes: high - low, source, with_costs: state.is_fresh() && source.has_costs != 0 })
+}
+
+/// Remembers that `piece` was read from `source`; what was known of that memory before is forgotten.
+///
+/// Returns false when an interval that still waited for its write had to make room.
+#[inline(always)]
+pub fn put<W: Word>(set: &mut Set<W>, piece: &Piece, source: Source, victim: usize) -> bool {
+    let mut complete = true;
+    let mut index = 0;
+    while index < WAYS {
+        let state = State(set.states[index].load());
+        if state.tag() == piece.tag() && !state.is_busy() && !state.is_empty() {
+            let covered = piece.low <= state.low() && state.high() <= piece.high;
+            if !covered {
+                let mut dropped = false;
+                // The bytes that are overwritten are taken and thrown away.
+                let _ = take(set, index, piece, &mut dropped);
+                complete &= !dropped;
+            } else if piece.is_of(&set.ways[index]) {
+                // Read again into the same memory, the usual case. When the swap fails, a write has just
+                // taken from there.
+                let _ = set.states[index].swap_if(state.0, state.next(0, 0).0);
+            }
+        }
+        index += 1;
+    }
+    if fill_free(set, piece, source, true) {
+        return complete;
+    }
+    fill(set, victim & (WAYS - 1), piece, source, true);
+    false
+}
+
+#[inline(always)]
+fn fill_free<W: Word>(set: &mut Set<W>, piece: &Piece, source: Source, fresh: bool) -> bool {
+    let mut index = 0;
+    while index < WAYS {
+        if State(set.states[index].load()).is_empty() && fill(set, index, piece, source, fresh) {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+/// Makes way `index` hold `piece`, whatever it held; fails when somebody else is at it.
+#[inline(always)]
+fn fill<W: Word>(set: &mut Set<W>, index: usize, piece: &Piece, source: Source, fresh: bool) -> bool {
+    let state = State(set.states[index].load());
+    let claimed = state.next(0, 0);
+    if state.is_busy() || !set.states[index].swap_if(state.0, claimed.0 | BUSY) {
+        return false;
+    }
+    set.ways[index] = Way { memory: piece.memory, granule: piece.granule, source };
+    let filled = claimed.next(piece.low, piece.high).with_tag(piece.tag());
+    set.states[index].store(filled.0 | if fresh { FRESH } else { 0 });
+    true
+}
+
+/// The costs that a [`Source`] carries, as one read call.
+impl From<Source> for Costs {
+    #[inline(always)]
+    fn from(source: Source) -> Self {
+        Self {
+            calls: 1,
+            voluntary: source.voluntary.into(),
+            involuntary: source.involuntary.into(),
+            minor: source.minor.into(),
+            major: source.major.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

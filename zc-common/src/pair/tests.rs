@@ -1,0 +1,210 @@
+//! The pairing against a plain model: a table that says for every byte of memory which read filled it.
+
+use std::{cell::Cell, collections::HashMap};
+
+use proptest::prelude::*;
+
+use super::*;
+
+impl Word for Cell<u64> {
+    fn load(&self) -> u64 {
+        self.get()
+    }
+    fn store(&self, value: u64) {
+        self.set(value);
+    }
+    fn swap_if(&self, old: u64, new: u64) -> bool {
+        let same = self.get() == old;
+        if same {
+            self.set(new);
+        }
+        same
+    }
+}
+
+fn empty_set() -> Set<Cell<u64>> {
+    Set { states: [const { Cell::new(0) }; WAYS], ways: [Way::default(); WAYS] }
+}
+
+fn source(object: u32) -> Source {
+    Source { object, has_costs: 1, kind: 1, ..Source::default() }
+}
+
+/// The sets of a machine, used as the kernel programs use them.
+struct Machine {
+    sets: Vec<Set<Cell<u64>>>,
+    complete: bool,
+}
+
+impl Machine {
+    fn new(sets: usize) -> Self {
+        Self { sets: (0..sets).map(|_| empty_set()).collect(), complete: true }
+    }
+
+    fn pieces(memory: u64, mut address: u64, mut len: u64) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        while len > 0 {
+            let piece = Piece::first(memory, address, len);
+            address += piece.len();
+            len -= piece.len();
+            pieces.push(piece);
+        }
+        pieces
+    }
+
+    fn read(&mut self, memory: u64, address: u64, len: u64, object: u32) {
+        for (index, piece) in Self::pieces(memory, address, len).into_iter().enumerate() {
+            let mask = u32::try_from(self.sets.len()).unwrap() - 1;
+            let set = &mut self.sets[piece.set_index(mask) as usize];
+            let costs = Source { has_costs: u8::from(index == 0), ..source(object) };
+            self.complete &= put(set, &piece, costs, index);
+        }
+    }
+
+    fn write(&mut self, memory: u64, address: u64, len: u64) -> Vec<Taken> {
+        let mut all = Vec::new();
+        for piece in Self::pieces(memory, address, len) {
+            let mask = u32::try_from(self.sets.len()).unwrap() - 1;
+            let set = &mut self.sets[piece.set_index(mask) as usize];
+            let mut dropped = false;
+            all.extend((0..WAYS).filter_map(|way| take(set, way, &piece, &mut dropped)));
+            self.complete &= !dropped;
+        }
+        all
+    }
+}
+
+fn bytes(taken: &[Taken], object: u32) -> u64 {
+    taken.iter().filter(|taken| taken.source.object == object).map(|taken| taken.bytes).sum()
+}
+
+#[test]
+fn a_relay_pairs_whole_and_once() {
+    let mut machine = Machine::new(64);
+    machine.read(1, 0x7000_1234, 65_536, 7);
+    let taken = machine.write(1, 0x7000_1234, 65_536);
+    assert_eq!(bytes(&taken, 7), 65_536);
+    assert_eq!(taken.iter().filter(|taken| taken.with_costs).count(), 1);
+    assert!(machine.write(1, 0x7000_1234, 65_536).is_empty(), "the second write finds no partner");
+}
+
+#[test]
+fn partial_writes_in_any_order_pair_every_byte_once() {
+    let mut machine = Machine::new(64);
+    machine.read(1, 0x10_000, 4096, 7);
+    let mut taken = machine.write(1, 0x10_000 + 1000, 500);
+    taken.extend(machine.write(1, 0x10_000 + 3000, 1096));
+    taken.extend(machine.write(1, 0x10_000, 1000));
+    taken.extend(machine.write(1, 0x10_000 + 1500, 1500));
+    assert_eq!(bytes(&taken, 7), 4096);
+    assert_eq!(taken.iter().filter(|taken| taken.with_costs).count(), 1);
+    assert!(machine.complete);
+}
+
+#[test]
+fn one_write_takes_from_several_reads() {
+    let mut machine = Machine::new(64);
+    machine.read(1, 0x20_000, 100, 1);
+    machine.read(1, 0x20_000 + 100, 200, 2);
+    machine.read(1, 0x20_000 + 400, 50, 3);
+    let taken = machine.write(1, 0x20_000, 450);
+    assert_eq!((bytes(&taken, 1), bytes(&taken, 2), bytes(&taken, 3)), (100, 200, 50));
+}
+
+#[test]
+fn the_newest_read_of_a_buffer_counts() {
+    let mut machine = Machine::new(64);
+    machine.read(1, 0x30_000, 4096, 1);
+    machine.read(1, 0x30_000 + 1024, 1024, 2);
+    let taken = machine.write(1, 0x30_000, 4096);
+    assert_eq!((bytes(&taken, 1), bytes(&taken, 2)), (3072, 1024));
+    assert!(machine.complete);
+}
+
+#[test]
+fn another_process_takes_nothing() {
+    let mut machine = Machine::new(1);
+    machine.read(1, 0x30_000, 4096, 1);
+    assert!(machine.write(2, 0x30_000, 4096).is_empty());
+}
+
+#[test]
+fn a_full_set_forgets_one_and_says_so() {
+    let mut machine = Machine::new(1);
+    for buffer in 0..=WAYS as u64 {
+        assert!(machine.complete);
+        machine.read(1, buffer * 100, 10, 1);
+    }
+    assert!(!machine.complete);
+}
+
+#[test]
+fn a_busy_way_is_left_alone() {
+    let mut set = empty_set();
+    let piece = Piece::first(1, 0, 100);
+    assert!(put(&mut set, &piece, source(1), 0));
+    let busy = set.states[0].get() | BUSY;
+    set.states[0].set(busy);
+    assert_eq!(take(&mut set, 0, &piece, &mut false), None);
+    assert!(put(&mut set, &piece, source(2), 0));
+    assert_eq!(set.states[0].get(), busy);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Read { memory: u64, address: u64, len: u64 },
+    Write { memory: u64, address: u64, len: u64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // Around a granule's border, so that pieces are cut.
+    let place = (1_u64..3, GRANULE - 300..GRANULE + 300, 1_u64..400);
+    (any::<bool>(), place).prop_map(|(reads, (memory, address, len))| {
+        if reads { Step::Read { memory, address, len } } else { Step::Write { memory, address, len } }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// With room for all, every byte pairs with the read that filled it last, once; without room, bytes
+    /// are only ever missing, never paired wrongly or twice.
+    #[test]
+    fn bytes_pair_with_their_last_read_and_at_most_once(
+        steps in prop::collection::vec(step(), 1..60),
+        sets in prop::sample::select(vec![1_usize, 2, 64]),
+    ) {
+        let mut machine = Machine::new(sets);
+        let mut model = HashMap::new();
+        for (number, step) in steps.into_iter().enumerate() {
+            let object = u32::try_from(number).unwrap() + 1;
+            match step {
+                Step::Read { memory, address, len } => {
+                    machine.read(memory, address, len, object);
+                    for byte in address..address + len {
+                        model.insert((memory, byte), object);
+                    }
+                }
+                Step::Write { memory, address, len } => {
+                    let taken = machine.write(memory, address, len);
+                    let mut expected = HashMap::<u32, u64>::new();
+                    for byte in address..address + len {
+                        if let Some(object) = model.remove(&(memory, byte)) {
+                            *expected.entry(object).or_default() += 1;
+                        }
+                    }
+                    for (object, count) in &expected {
+                        let found = bytes(&taken, *object);
+                        prop_assert!(found <= *count);
+                        if machine.complete {
+                            prop_assert_eq!(found, *count);
+                        }
+                    }
+                    for taken in &taken {
+                        prop_assert!(expected.contains_key(&taken.source.object));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The vocabulary of the report: kernel paths and the kinds of ends they join.
+
+/// The kernel mechanism that moved bytes. The numbers are part of the map format.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Path {
+    /// Not a path: the row that holds the totals of a thread that has ended.
+    Thread = 0,
+    /// A leg source → memory whose bytes found no partner: read, pread64, readv, preadv, preadv2.
+    Read = 1,
+    /// A leg memory → destination whose bytes found no partner: write, pwrite64, writev, pwritev, pwritev2.
+    Write = 2,
+    /// Bytes written from the very user memory they had been read into.
+    ReadWrite = 3,
+    /// sendfile(2), `sendfile64` in the kernel.
+    Sendfile = 8,
+    /// `copy_file_range(2)`.
+    CopyFileRange = 12,
+}
+
+impl Path {
+    /// Every path that a row of the report can have.
+    pub const ALL: [Self; 5] =
+        [Self::Read, Self::Write, Self::ReadWrite, Self::Sendfile, Self::CopyFileRange];
+
+    /// The path of a number from a map, if it is one.
+    pub const fn from_u8(value: u8) -> Option<Self> {
+        Some(match value {
+            0 => Self::Thread,
+            1 => Self::Read,
+            2 => Self::Write,
+            3 => Self::ReadWrite,
+            8 => Self::Sendfile,
+            12 => Self::CopyFileRange,
+            _ => return None,
+        })
+    }
+
+    /// The name that the report uses.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Thread => "thread",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::ReadWrite => "read+write",
+            Self::Sendfile => "sendfile",
+            Self::CopyFileRange => "copy_file_range",
+        }
+    }
+}
+
+/// What a descriptor, or the other end of a leg, is. The numbers are part of the map format.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// The descriptor was not there any more (or never was) when the call ended.
+    Unknown = 0,
+    /// A regular file, whatever the file system.
+    File = 1,
+    /// A TCP socket, IPv4 or IPv6.
+    Tcp = 2,
+    /// A UDP socket, IPv4 or IPv6.
+    Udp = 3,
+    /// A Unix domain socket of any type.
+    Unix = 4,
+    /// A pipe or a FIFO.
+    Pipe = 5,
+    /// A terminal: virtual console, serial line, pseudo-terminal (both sides).
+    Tty = 6,
+    /// Any other character device, and block devices.
+    Device = 7,
+    /// User memory.
+    Memory = 8,
+    /// Anything else: eventfd, timerfd, directories, other socket families.
+    Other = 9,
+}
+
+impl Kind {
+    /// The kind of a number from a map, if it is one.
+    pub const fn from_u8(value: u8) -> Option<Self> {
+        Some(match value {
+            0 => Self::Unknown,
+            1 => Self::File,
+            2 => Self::Tcp,
+            3 => Self::Udp,
+            4 => Self::Unix,
+            5 => Self::Pipe,
+            6 => Self::Tty,
+            7 => Self::Device,
+            8 => Self::Memory,
+            9 => Self::Other,
+            _ => return None,
+        })
+    }
+
+    /// The name that the report uses.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::File => "file",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Unix => "unix",
+            Self::Pipe => "pipe",
+            Self::Tty => "tty",
+            Self::Device => "device",
+            Self::Memory => "memory",
+            Self::Other => "other",
+        }
+    }
+
+    /// The kind of an inode, from `i_mode`, `i_rdev` and the file system's magic number; `None` for a
+    /// socket, whose kind is in its `struct sock` ([`Self::of_socket`]).
+    ///
+    /// `i_rdev` is the kernel's own encoding: major number above 20 bits of minor (`include/linux/kdev_t.h`).
+    /// Inodes of anonymous files carry no type bits before Linux 6.17 and `S_IFREG` from then on, hence
+    /// the look at the file system (`ANON_INODE_FS_MAGIC`).
+    pub const fn of_inode(mode: u16, rdev: u32, fs_magic: u64) -> Option<Self> {
+        const ANON_INODE_FS_MAGIC: u64 = 0x0904_1934;
+        const S_IFMT: u16 = 0o170_000;
+        if fs_magic == ANON_INODE_FS_MAGIC {
+            return Some(Self::Other);
+        }
+        Some(match mode & S_IFMT {
+            0o100_000 => Self::File,
+            0o010_000 => Self::Pipe,
+            0o060_000 => Self::Device,
+            // TTY_MAJOR, TTYAUX_MAJOR (/dev/tty, /dev/ptmx) and the Unix98 slaves, then serial lines.
+            0o020_000 => match rdev >> 20 {
+                4 | 5 | 136..=143 | 204 => Self::Tty,
+                _ => Self::Device,
+            },
+            0o140_000 => return None,
+            _ => Self::Other,
+        })
+    }
+
+    /// The kind of a socket, from `skc_family`, `sk_type` and `sk_protocol`.
+    pub const fn of_socket(family: u16, socket_type: u16, protocol: u16) -> Self {
+        const AF_UNIX: u16 = 1;
+        const AF_INET: u16 = 2;
+        const AF_INET6: u16 = 10;
+        match (family, socket_type, protocol) {
+            (AF_UNIX, _, _) => Self::Unix,
+            (AF_INET | AF_INET6, 1, 6) => Self::Tcp,
+            (AF_INET | AF_INET6, 2, 17) => Self::Udp,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_of_paths_are_one_to_one() {
+        for value in 0..=u8::MAX {
+            if let Some(path) = Path::from_u8(value) {
+                assert_eq!(path as u8, value);
+            }
+        }
+        assert!(Path::ALL.iter().all(|&path| Path::from_u8(path as u8) == Some(path)));
+        assert!((0..=u8::MAX).filter_map(Path::from_u8).count() == Path::ALL.len() + 1);
+    }
+
+    #[test]
+    fn numbers_of_kinds_are_one_to_one() {
+        for value in 0..=u8::MAX {
+            if let Some(kind) = Kind::from_u8(value) {
+                assert_eq!(kind as u8, value);
+            }
+        }
+        assert_eq!((0..=u8::MAX).filter_map(Kind::from_u8).count(), 10);
+    }
+
+    #[test]
+    fn inodes_have_the_kind_of_their_mode() {
+        let dev = |major: u32, minor: u32| major << 20 | minor;
+        assert_eq!(Kind::of_inode(0o100_644, 0, 0xEF53), Some(Kind::File));
+        assert_eq!(Kind::of_inode(0o010_600, 0, 0), Some(Kind::Pipe));
+        assert_eq!(Kind::of_inode(0o020_666, dev(1, 5), 0), Some(Kind::Device));
+        assert_eq!(Kind::of_inode(0o020_620, dev(136, 3), 0), Some(Kind::Tty));
+        assert_eq!(Kind::of_inode(0o020_620, dev(5, 2), 0), Some(Kind::Tty));
+        assert_eq!(Kind::of_inode(0o060_660, dev(254, 0), 0), Some(Kind::Device));
+        assert_eq!(Kind::of_inode(0o140_777, 0, 0), None);
+        assert_eq!(Kind::of_inode(0o040_755, 0, 0), Some(Kind::Other));
+    }
+
+    #[test]
+    fn anonymous_inodes_are_other_before_and_after_linux_6_17() {
+        assert_eq!(Kind::of_inode(0o000_600, 0, 0x0904_1934), Some(Kind::Other));
+        assert_eq!(Kind::of_inode(0o100_600, 0, 0x0904_1934), Some(Kind::Other));
+    }
+
+    #[test]
+    fn only_the_internet_transports_are_tcp_and_udp() {
+        assert_eq!(Kind::of_socket(2, 1, 6), Kind::Tcp);
+        assert_eq!(Kind::of_socket(10, 1, 6), Kind::Tcp);
+        assert_eq!(Kind::of_socket(2, 2, 17), Kind::Udp);
+        assert_eq!(Kind::of_socket(1, 1, 0), Kind::Unix);
+        assert_eq!(Kind::of_socket(2, 1, 262), Kind::Other, "MPTCP");
+        assert_eq!(Kind::of_socket(16, 3, 0), Kind::Other, "netlink");
+    }
+}

@@ -1,0 +1,97 @@
+//! The state of a traced thread.
+
+use crate::{
+    assert_layout, pod,
+    row::{Costs, RowKey},
+};
+
+/// How many descriptors a thread remembers; a power of two.
+pub const DESCRIPTORS: usize = 8;
+
+/// Value of the `THREADS` map, keyed by thread id. Its thread is its only writer, but for
+/// `sched_switch`, which runs on behalf of the thread while that does nothing else.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Thread {
+    /// `task_struct.start_boottime`.
+    pub start_ns: u64,
+    /// `start_boottime` of the process's first thread.
+    pub process_start_ns: u64,
+    /// Names the process's memory: process id and a mix of its start and of `self_exec_id`, so that what
+    /// was read before an exec does not pair with what is written after it.
+    pub memory: u64,
+    /// System calls of every kind, as far as they are counted.
+    pub calls: u64,
+    /// Page faults taken in user mode.
+    pub user_faults: u64,
+    /// The task's counters when tracing began: what to take off its totals.
+    pub base: Costs,
+    /// `min_flt` at the first switch or kernel-mode fault within the call in progress.
+    pub call_minor: u64,
+    /// `maj_flt` at the same moment.
+    pub call_major: u64,
+    /// Voluntary switches within the call in progress.
+    pub call_voluntary: u32,
+    /// Involuntary switches within the call in progress.
+    pub call_involuntary: u32,
+    /// Not zero when the four fields above hold something for the call in progress.
+    pub call_touched: u32,
+    /// The process.
+    pub tgid: u32,
+    /// The thread's rows: first of a list linked through [`crate::row::RowValue::next`].
+    pub rows: RowKey,
+    /// Descriptors seen lately, by the low bits of their number.
+    pub descriptors: [Descriptor; DESCRIPTORS],
+}
+
+/// A descriptor seen before, with what its file must still be for the memory of it to hold.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Descriptor {
+    /// Address of the `struct file`.
+    pub file: u64,
+    /// Address of its inode, `f_inode`.
+    pub inode: u64,
+    /// `i_ino`.
+    pub number: u64,
+    /// `i_generation`.
+    pub generation: u32,
+    /// The descriptor.
+    pub fd: i32,
+    /// The object's id, 0 when it is not named.
+    pub object: u32,
+    /// A [`crate::path::Kind`].
+    pub kind: u8,
+    /// Always zero.
+    pub reserved: [u8; 3],
+}
+
+assert_layout!(Descriptor, 40, [u64, u64, u64, u32, i32, u32, u8, [u8; 3]]);
+assert_layout!(
+    Thread,
+    40 + 40 + 16 + 16 + 24 + 40 * DESCRIPTORS,
+    [[u64; 5], Costs, [u64; 2], [u32; 4], RowKey, [Descriptor; DESCRIPTORS]]
+);
+pod!(Thread, Descriptor);
+
+/// Names the memory of a process between two execs.
+///
+/// Two processes never share a value at the same time: the process id is in it, and what tells lives of
+/// the same id apart is mixed into the other half.
+pub const fn memory_id(tgid: u32, process_start_ns: u64, exec_id: u64) -> u64 {
+    let life = (process_start_ns ^ exec_id.wrapping_mul(0x9E37_79B9_7F4A_7C15)) >> 8;
+    (tgid as u64) << 32 | (life & 0xFFFF_FFFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_a_process_changes_with_exec_and_with_the_process() {
+        let first = memory_id(42, 1_000_000_007, 5);
+        assert_ne!(first, memory_id(42, 1_000_000_007, 6));
+        assert_ne!(first, memory_id(43, 1_000_000_007, 5));
+        assert_ne!(first, memory_id(42, 1_000_010_007, 5));
+    }
+}
