@@ -1,0 +1,58 @@
+//! Calls that have both ends in one: sendfile, `copy_file_range`.
+
+use zc_common::{
+    path::Path,
+    row::RowKey,
+    thread::Thread,
+};
+
+use crate::{
+    kernel::{Typed, typed},
+    object,
+    row::{self, Entry},
+    thread::CallCosts,
+};
+
+/// sendfile(destination, source, …).
+#[inline(always)]
+pub(super) fn sendfile(thread: *mut Thread, task: Typed, registers: Typed, bytes: u64, costs: CallCosts) {
+    let ends = (typed!(registers, regs_arg1), typed!(registers, regs_arg0));
+    transfer(thread, task, Path::Sendfile, ends, bytes, costs);
+}
+
+/// `copy_file_range(source, offset, destination, …)`.
+#[inline(always)]
+pub(super) fn copy_file_range(thread: *mut Thread, task: Typed, registers: Typed, bytes: u64, costs: CallCosts) {
+    let ends = (typed!(registers, regs_arg0), typed!(registers, regs_arg2));
+    transfer(thread, task, Path::CopyFileRange, ends, bytes, costs);
+}
+
+#[inline(always)]
+fn transfer(
+    thread: *mut Thread,
+    task: Typed,
+    path: Path,
+    (source_fd, destination_fd): (u64, u64),
+    bytes: u64,
+    own: CallCosts,
+) {
+    let source = object::end_of(thread, task, source_fd);
+    let destination = object::end_of(thread, task, destination_fd);
+    let mut entry = Entry {
+        key: RowKey {
+            path: path as u8,
+            source_kind: source.kind,
+            destination_kind: destination.kind,
+            flags: source.source_flags() | destination.destination_flags(),
+            source: source.object,
+            destination: destination.object,
+            ..row::key(thread, task)
+        },
+        bytes,
+        calls: 1,
+        taken_calls: 0,
+        own,
+        taken: CallCosts::default(),
+    };
+    row::add(thread, &mut entry);
+}

@@ -1,0 +1,60 @@
+//! What depends on the architecture: call numbers, and calls that came through another door. x86-64.
+
+use crate::kernel::{Typed, typed};
+
+/// A system call that moves bytes, with where its arguments stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DataCall {
+    /// fd, buffer, …
+    Read,
+    /// fd, vector, its length, …
+    ReadVector,
+    /// fd, buffer, …
+    Write,
+    /// fd, vector, its length, …
+    WriteVector,
+    /// destination fd, source fd, …
+    Sendfile,
+    /// source fd, offset, destination fd, …
+    CopyFileRange,
+}
+
+/// The call of a number, if it moves bytes (`arch/x86/entry/syscalls/syscall_64.tbl`).
+#[inline(always)]
+pub(crate) fn data_call(number: u64) -> Option<DataCall> {
+    Some(match number {
+        // read, pread64
+        0 | 17 => DataCall::Read,
+        // write, pwrite64
+        1 | 18 => DataCall::Write,
+        // readv, preadv, preadv2
+        19 | 295 | 327 => DataCall::ReadVector,
+        // writev, pwritev, pwritev2
+        20 | 296 | 328 => DataCall::WriteVector,
+        40 => DataCall::Sendfile,
+        326 => DataCall::CopyFileRange,
+        _ => return None,
+    })
+}
+
+/// The return of clone, fork, vfork or clone3 in the child, which never made that call.
+#[inline(always)]
+pub(crate) fn is_birth(number: u64, result: i64) -> bool {
+    result == 0 && matches!(number, 56 | 57 | 58 | 435)
+}
+
+/// Calls that never return: exit, exit_group.
+#[inline(always)]
+pub(crate) fn is_exit(number: u64) -> bool {
+    matches!(number, 60 | 231)
+}
+
+/// The call came through the 32-bit entry (`TS_COMPAT` in `thread_info.status`, until its exit) or is one
+/// of the x32 ABI: its number and arguments mean something else.
+#[inline(always)]
+pub(crate) fn is_compat(task: Typed, number: u64) -> bool {
+    const TS_COMPAT: u32 = 2;
+    const X32_SYSCALL_BIT: u64 = 1 << 30;
+    let status: u32 = typed!(task, task_thread_info_status);
+    status & TS_COMPAT != 0 || number as i64 > 0 && number & X32_SYSCALL_BIT != 0
+}

@@ -1,0 +1,7 @@
+//! The programs, a file for each family of hooks.
+
+mod floor;
+mod page_fault;
+mod process;
+mod sched;
+mod syscalls;

@@ -1,0 +1,322 @@
+//! Beginnings and ends of processes and threads.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_NOEXIST, bpf_pidns_info},
+    helpers::generated::{
+        bpf_get_current_cgroup_id, bpf_get_ns_current_pid_tgid, bpf_loop, bpf_probe_read_kernel,
+        bpf_probe_read_user,
+    },
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+use zc_common::{
+    config::{COUNT_CALLS, COUNT_FAULTS, FOLLOW},
+    loss::Loss,
+    path::Path,
+    record::{ARGS_BYTES, ExecRecord, ProcessRecord, RecordKind, RowRecord},
+    row::{RowKey, RowValue, VALUE_CALLS_COUNTED, VALUE_FAULTS_COUNTED},
+    thread::{Thread, memory_id},
+};
+
+use crate::{
+    arch,
+    kernel::{Typed, current, fetch_add, global, typed, user_registers},
+    maps::{
+        EVENTS, PROCESSES, Process, ROWS, SESSION, THREADS, has, is_traced, lose, set_traced, wake_up,
+    },
+    object, thread,
+};
+
+/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`, before the child runs.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub(crate) fn zc_fork(ctx: BtfTracePointContext) -> i32 {
+    let parent = current();
+    let tgid: u32 = typed!(parent, task_tgid);
+    if !is_traced(tgid) {
+        return 0;
+    }
+    let child: Typed = ctx.arg(1);
+    let child_tgid: u32 = typed!(child, task_tgid);
+    if child_tgid == tgid {
+        if let Some(process) = PROCESSES.get_ptr_mut(tgid) {
+            // SAFETY: map memory.
+            fetch_add(unsafe { &raw mut (*process).threads }, 1);
+        }
+    } else if has(FOLLOW) {
+        begin_process(child_tgid);
+        if let Some(mut entry) = EVENTS.reserve::<ProcessRecord>(0) {
+            write_process(entry.as_mut_ptr(), RecordKind::Fork, child, child_tgid);
+            entry.submit(wake_up());
+        } else {
+            lose(Loss::RingFull);
+        }
+    }
+    0
+}
+
+/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, when the new
+/// program is in place. Its first instruction is still to come.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub(crate) fn zc_exec(ctx: BtfTracePointContext) -> i32 {
+    let task = current();
+    let tgid: u32 = typed!(task, task_tgid);
+    let begins = !is_traced(tgid);
+    if begins {
+        if !is_root() {
+            return 0;
+        }
+        begin_process(tgid);
+    }
+    // A thread other than the first takes over the first one's id (`de_thread`); what it did under its own
+    // is complete.
+    let old_tid: u32 = ctx.arg(1);
+    let tid: u32 = typed!(task, task_pid);
+    if old_tid != tid {
+        if let Some(old) = THREADS.get_ptr_mut(old_tid) {
+            send_rows(old);
+            let _ = THREADS.remove(old_tid);
+        }
+    }
+    if let Some(thread) = thread::find_or_create(task, tgid) {
+        // SAFETY: map memory, only this thread's.
+        unsafe {
+            (*thread).memory = memory_id(tgid, (*thread).process_start_ns, typed!(task, task_self_exec_id));
+            if begins {
+                (*thread).base.voluntary = typed!(task, task_nvcsw);
+                (*thread).base.involuntary = typed!(task, task_nivcsw);
+                (*thread).base.minor = typed!(task, task_min_flt);
+                (*thread).base.major = typed!(task, task_maj_flt);
+            }
+        }
+        send_exec(thread, task, tgid);
+    }
+    0
+}
+
+/// `sched_process_exit(struct task_struct *p, …)`, when a thread ends. What happens to it later, as it gives
+/// back its files and memory, is not counted.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub(crate) fn zc_exit(_ctx: BtfTracePointContext) -> i32 {
+    let task = current();
+    let tgid: u32 = typed!(task, task_tgid);
+    if !is_traced(tgid) {
+        return 0;
+    }
+    let thread = thread::find(task);
+    send_totals(task, tgid, thread);
+    if let Some(thread) = thread {
+        send_rows(thread);
+        let tid: u32 = typed!(task, task_pid);
+        let _ = THREADS.remove(tid);
+    }
+    // `signal->live` cannot tell the last one: several threads may find it zero here.
+    let threads = match PROCESSES.get_ptr_mut(tgid) {
+        // SAFETY: map memory.
+        Some(process) => fetch_add(unsafe { &raw mut (*process).threads }, u64::MAX),
+        None => 1,
+    };
+    if threads == 1 {
+        set_traced(tgid, false);
+        let _ = PROCESSES.remove(tgid);
+        if let Some(mut entry) = EVENTS.reserve::<ProcessRecord>(0) {
+            write_process(entry.as_mut_ptr(), RecordKind::Exit, task, tgid);
+            entry.submit(wake_up());
+        } else {
+            lose(Loss::RingFull);
+        }
+    }
+    0
+}
+
+/// The command that the session is about, when it execs for the first time.
+#[inline(always)]
+fn is_root() -> bool {
+    let root = global!(CONFIG.root_pid);
+    if root == 0 {
+        return false;
+    }
+    // The number that user space knows, whatever PID namespace it is in.
+    let mut ids = bpf_pidns_info { pid: 0, tgid: 0 };
+    // SAFETY: `ids` has the size that is given.
+    let status = unsafe {
+        bpf_get_ns_current_pid_tgid(
+            global!(CONFIG.pid_ns_device),
+            global!(CONFIG.pid_ns_inode),
+            &raw mut ids,
+            size_of::<bpf_pidns_info>() as u32,
+        )
+    };
+    if status != 0 || ids.tgid != root {
+        return false;
+    }
+    match SESSION.get_ptr_mut(0) {
+        // The same id may come again after the command has ended.
+        // SAFETY: map memory.
+        Some(session) => fetch_add(unsafe { &raw mut (*session).begun }, 1) == 0,
+        None => false,
+    }
+}
+
+#[inline(always)]
+fn begin_process(tgid: u32) {
+    let process = Process { threads: 1, flows: 0 };
+    if PROCESSES.insert(tgid, &process, u64::from(BPF_ANY)).is_err() {
+        lose(Loss::ThreadsFull);
+    }
+    set_traced(tgid, true);
+}
+
+#[inline(always)]
+fn write_process(record: *mut ProcessRecord, kind: RecordKind, task: Typed, tgid: u32) {
+    let leader: Typed = typed!(task, task_group_leader);
+    let parent: Typed = typed!(task, task_real_parent);
+    // SAFETY: `record` is ring buffer memory of this size, `comm` has 16 bytes.
+    unsafe {
+        (*record).header = kind.header();
+        (*record).tgid = tgid;
+        (*record).ppid = if parent.is_null() { 0 } else { typed!(parent, task_tgid) };
+        (*record).start_ns = if leader.is_null() { 0 } else { typed!(leader, task_start_boottime) };
+        (*record).cgroup_id = bpf_get_current_cgroup_id();
+        (*record).exit_code = typed!(task, task_exit_code);
+        (*record).reserved = 0;
+        let comm = task.add(global!(OFFSETS.task_comm) as usize);
+        bpf_probe_read_kernel((&raw mut (*record).comm).cast(), 16, comm.cast());
+    }
+}
+
+#[inline(always)]
+fn send_exec(thread: *mut Thread, task: Typed, tgid: u32) {
+    let mm: Typed = typed!(task, task_mm);
+    let mut exe = 0;
+    if !mm.is_null() {
+        let file: u64 = typed!(mm, mm_exe_file);
+        if let Some(file) = object::identify(file) {
+            exe = object::resolve(thread, task, &file).map_or(0, |(_, id)| id);
+        }
+    }
+    let Some(mut entry) = EVENTS.reserve::<ExecRecord>(0) else {
+        lose(Loss::RingFull);
+        return;
+    };
+    let record = entry.as_mut_ptr();
+    write_process(&raw mut (*record_of(record)).process, RecordKind::Exec, task, tgid);
+    // SAFETY: ring buffer memory of this size.
+    unsafe {
+        (*record).exe = exe;
+        (*record).args_len = 0;
+        if !mm.is_null() {
+            let start: u64 = typed!(mm, mm_arg_start);
+            let end: u64 = typed!(mm, mm_arg_end);
+            let len = end.wrapping_sub(start);
+            let kept = if len > ARGS_BYTES as u64 { ARGS_BYTES as u64 } else { len };
+            let args = (&raw mut (*record).args).cast();
+            if bpf_probe_read_user(args, kept as u32, start as *const c_void) == 0 {
+                (*record).args_len = len as u32;
+            }
+        }
+    }
+    entry.submit(wake_up());
+}
+
+#[inline(always)]
+fn record_of(record: *mut ExecRecord) -> &'static mut ExecRecord {
+    // SAFETY: ring buffer memory of this size, only this program's until it is submitted.
+    unsafe { &mut *record }
+}
+
+/// Sends the totals of a thread's life as a row; without room in the ring they wait in `ROWS`.
+#[inline(always)]
+fn send_totals(task: Typed, tgid: u32, thread: Option<*mut Thread>) {
+    let leader: Typed = typed!(task, task_group_leader);
+    let key = RowKey {
+        thread_start_ns: typed!(task, task_start_boottime),
+        tid: typed!(task, task_pid),
+        path: Path::Thread as u8,
+        ..RowKey::default()
+    };
+    if ROWS.insert(&key, &RowValue::default(), u64::from(BPF_NOEXIST)).is_err() {
+        lose(Loss::RowsFull);
+        return;
+    }
+    let Some(row) = ROWS.get_ptr_mut(&key) else { return };
+    // SAFETY: map memory, only this thread's.
+    unsafe {
+        let row = &mut *row;
+        row.tgid = tgid;
+        row.process_start_ns = if leader.is_null() { 0 } else { typed!(leader, task_start_boottime) };
+        row.own.voluntary = typed!(task, task_nvcsw);
+        row.own.involuntary = typed!(task, task_nivcsw);
+        row.own.minor = typed!(task, task_min_flt);
+        row.own.major = typed!(task, task_maj_flt);
+        if has(COUNT_CALLS) {
+            row.flags |= VALUE_CALLS_COUNTED;
+        }
+        if has(COUNT_FAULTS) {
+            row.flags |= VALUE_FAULTS_COUNTED;
+        }
+        if let Some(thread) = thread {
+            let thread = &mut *thread;
+            row.own.calls = thread.calls + u64::from(is_exiting(task));
+            row.transfers = thread.user_faults;
+            row.own.voluntary -= thread.base.voluntary;
+            row.own.involuntary -= thread.base.involuntary;
+            row.own.minor -= thread.base.minor;
+            row.own.major -= thread.base.major;
+        }
+    }
+    send_row(&key);
+}
+
+/// The thread ends by a call of its own, which has no end to be seen.
+#[inline(always)]
+fn is_exiting(task: Typed) -> bool {
+    const ENOSYS: i64 = 38;
+    let registers = user_registers(task);
+    let result: i64 = typed!(registers, regs_result);
+    result == -ENOSYS && arch::is_exit(typed!(registers, regs_number))
+}
+
+/// Sends all rows of a thread that has ended.
+#[inline(always)]
+fn send_rows(thread: *mut Thread) {
+    const ROWS_MAX: u32 = 1 << 20;
+    // SAFETY: map memory.
+    let mut next = unsafe { (*thread).rows };
+    // SAFETY: `send_next` has the signature of a callback, and `next` outlives the loop.
+    unsafe { bpf_loop(ROWS_MAX, send_next as *mut c_void, (&raw mut next).cast(), 0) };
+}
+
+#[inline(never)]
+extern "C" fn send_next(_index: u32, next: *mut RowKey) -> i64 {
+    // SAFETY: `send_rows` passes its own.
+    let next = unsafe { &mut *next };
+    if next.tid == 0 {
+        return 1;
+    }
+    let key = *next;
+    let Some(row) = ROWS.get_ptr(&key) else { return 1 };
+    // SAFETY: map memory.
+    *next = unsafe { (*row).next };
+    send_row(&key);
+    0
+}
+
+/// Moves a row from `ROWS` to the ring. Without room it stays, and user space finds it there at the end: the
+/// key names the thread for good.
+#[inline(never)]
+fn send_row(key: &RowKey) -> u32 {
+    let Some(row) = ROWS.get_ptr(key) else { return 0 };
+    let Some(mut entry) = EVENTS.reserve::<RowRecord>(0) else { return 0 };
+    let record = entry.as_mut_ptr();
+    // SAFETY: ring buffer memory of this size; both sides are `RowValue`.
+    unsafe {
+        (*record).header = RecordKind::Row.header();
+        (*record).key = *key;
+        bpf_probe_read_kernel((&raw mut (*record).value).cast(), size_of::<RowValue>() as u32, row.cast());
+    }
+    entry.submit(wake_up());
+    let _ = ROWS.remove(key);
+    1
+}

@@ -1,0 +1,34 @@
+//! Context switches: which call each of them falls into. The totals of a thread are in its task.
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+
+use crate::{
+    kernel::{Typed, typed},
+    maps::is_traced,
+    thread,
+};
+
+/// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)`,
+/// with the fourth argument since Linux 5.18. Before it is called, `__schedule` has counted the switch as
+/// voluntary when the task was not preempted and is not runnable any more, and else as involuntary.
+#[btf_tracepoint(function = "sched_switch")]
+pub(crate) fn zc_sched_switch(ctx: BtfTracePointContext) -> i32 {
+    let task: Typed = ctx.arg(1);
+    let tgid: u32 = typed!(task, task_tgid);
+    if !is_traced(tgid) {
+        return 0;
+    }
+    if let Some(thread) = thread::touch(task) {
+        let preempted = ctx.arg::<u64>(0) & 0xFF != 0;
+        let state: u32 = ctx.arg(3);
+        // SAFETY: map memory, and its thread does nothing else now.
+        unsafe {
+            if !preempted && state != 0 {
+                (*thread).call_voluntary += 1;
+            } else {
+                (*thread).call_involuntary += 1;
+            }
+        }
+    }
+    0
+}

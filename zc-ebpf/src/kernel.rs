@@ -1,0 +1,136 @@
+//! Reading the kernel's memory, and the atomic operations that Rust does not offer for this target.
+
+use core::{
+    arch::asm,
+    mem::{MaybeUninit, size_of},
+};
+
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_user, bpf_task_pt_regs,
+};
+use zc_common::config::{Config, Offsets};
+
+/// How this session traces; set by user space before the load.
+#[unsafe(no_mangle)]
+pub(crate) static CONFIG: Config =
+    Config { pid_ns_device: 0, pid_ns_inode: 0, root_pid: 0, flows_max: 0, pair_set_mask: 0, flags: 0, ring_bytes: 0 };
+
+/// Where things are in this kernel's structures; set by user space before the load.
+#[unsafe(no_mangle)]
+pub(crate) static OFFSETS: Offsets = unsafe { MaybeUninit::zeroed().assume_init() };
+
+/// Reads a field of a read-only global past the compiler, which only knows its initial value.
+macro_rules! global {
+    ($global:ident . $field:ident) => {
+        $crate::kernel::read_global(&raw const $crate::kernel::$global.$field)
+    };
+}
+pub(crate) use global;
+
+/// Reads a member through a typed pointer: the verifier knows the structure, and turns the read into one
+/// that faults to zero.
+macro_rules! typed {
+    ($base:expr, $offset:ident) => {
+        $crate::kernel::typed_at($base, $crate::kernel::global!(OFFSETS.$offset))
+    };
+}
+pub(crate) use typed;
+
+/// Reads a member at an address that the verifier knows nothing of.
+macro_rules! probe {
+    ($base:expr, $offset:ident) => {
+        $crate::kernel::probe_at($base + u64::from($crate::kernel::global!(OFFSETS.$offset)))
+    };
+}
+pub(crate) use probe;
+
+#[inline(always)]
+pub(crate) fn read_global<T: Copy>(field: *const T) -> T {
+    // SAFETY: `global!` passes a field of a static.
+    unsafe { field.read_volatile() }
+}
+
+/// A kernel pointer whose type the verifier knows: a task, registers, what is reached from them.
+pub(crate) type Typed = *const u8;
+
+/// The running task.
+#[inline(always)]
+pub(crate) fn current() -> Typed {
+    // SAFETY: has no preconditions.
+    unsafe { bpf_get_current_task_btf() as Typed }
+}
+
+/// The registers with which `task` last entered the kernel from user mode.
+#[inline(always)]
+pub(crate) fn user_registers(task: Typed) -> Typed {
+    // SAFETY: `task` is a task, as the verifier makes sure.
+    unsafe { bpf_task_pt_regs(task.cast_mut().cast()) as Typed }
+}
+
+#[inline(always)]
+pub(crate) fn typed_at<T: Copy>(base: Typed, offset: u32) -> T {
+    // SAFETY: the verifier checks that there is such a member.
+    unsafe { base.add(offset as usize).cast::<T>().read_volatile() }
+}
+
+/// Reads kernel memory at `address`; `None` when there is none.
+#[inline(always)]
+pub(crate) fn probe_at<T: Copy>(address: u64) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the destination has room for `T`; on success all of it is written.
+    unsafe {
+        let status = bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
+        (status == 0).then(|| value.assume_init())
+    }
+}
+
+/// Reads the memory of the running process.
+#[inline(always)]
+pub(crate) fn probe_user<T: Copy>(address: u64) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the destination has room for `T`; on success all of it is written.
+    unsafe {
+        let status = bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
+        (status == 0).then(|| value.assume_init())
+    }
+}
+
+/// Writes `new` to the word if it is `old`; says whether it was.
+#[inline(always)]
+pub(crate) fn swap_if(word: *mut u64, old: u64, new: u64) -> bool {
+    let mut found = old;
+    // SAFETY: `word` is map memory, as the verifier makes sure.
+    unsafe {
+        asm!("r0 = cmpxchg_64({word} + 0, r0, {new})", word = in(reg) word, new = in(reg) new, inout("r0") found);
+    }
+    found == old
+}
+
+/// Adds to the word and returns what it was.
+#[inline(always)]
+pub(crate) fn fetch_add(word: *mut u64, value: u64) -> u64 {
+    let mut register = value;
+    // SAFETY: `word` is map memory, as the verifier makes sure.
+    unsafe {
+        asm!("{value} = atomic_fetch_add((u64 *)({word} + 0), {value})", word = in(reg) word, value = inout(reg) register);
+    }
+    register
+}
+
+/// Sets bits of the word.
+#[inline(always)]
+pub(crate) fn fetch_or(word: *mut u64, bits: u64) {
+    // SAFETY: as above.
+    unsafe {
+        asm!("{bits} = atomic_fetch_or((u64 *)({word} + 0), {bits})", word = in(reg) word, bits = inout(reg) bits => _);
+    }
+}
+
+/// Keeps only `bits` of the word.
+#[inline(always)]
+pub(crate) fn fetch_and(word: *mut u64, bits: u64) {
+    // SAFETY: as above.
+    unsafe {
+        asm!("{bits} = atomic_fetch_and((u64 *)({word} + 0), {bits})", word = in(reg) word, bits = inout(reg) bits => _);
+    }
+}

@@ -1,0 +1,193 @@
+//! From a descriptor to what it stands for.
+
+mod name;
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use zc_common::{
+    loss::Loss,
+    object::{ObjectKey, ObjectValue},
+    path::Kind,
+    row::{DIRECT_DESTINATION, DIRECT_SOURCE},
+    thread::{DESCRIPTORS, Descriptor, Thread},
+};
+
+use crate::{
+    kernel::{Typed, fetch_add, probe, probe_at, typed},
+    maps::{EVENTS, OBJECTS, SESSION, lose, wake_up},
+    row,
+};
+
+/// One end of a call.
+#[derive(Clone, Copy)]
+pub(crate) struct End {
+    /// A [`Kind`].
+    pub(crate) kind: u8,
+    /// It is open with `O_DIRECT`.
+    pub(crate) direct: bool,
+    /// Its id, 0 when it is not named.
+    pub(crate) object: u32,
+}
+
+impl End {
+    const UNKNOWN: Self = Self { kind: Kind::Unknown as u8, direct: false, object: 0 };
+
+    /// The flag that a row has when this is its source.
+    #[inline(always)]
+    pub(crate) fn source_flags(self) -> u8 {
+        if self.direct { DIRECT_SOURCE } else { 0 }
+    }
+
+    /// The flag that a row has when this is its destination.
+    #[inline(always)]
+    pub(crate) fn destination_flags(self) -> u8 {
+        if self.direct { DIRECT_DESTINATION } else { 0 }
+    }
+}
+
+/// A file in memory, with what tells it apart from a later one at the same address.
+#[derive(Clone, Copy)]
+pub(crate) struct File {
+    pub(crate) file: u64,
+    pub(crate) inode: u64,
+    pub(crate) number: u64,
+    pub(crate) generation: u32,
+}
+
+/// What descriptor `fd` of the running thread stands for.
+#[inline(always)]
+pub(crate) fn end_of(thread: *mut Thread, task: Typed, fd: u64) -> End {
+    lookup(thread, task, fd).unwrap_or(End::UNKNOWN)
+}
+
+/// The result has to hold the memory of the descriptor against everything that can change under the same
+/// number: a file, its inode and its contents may all come back at the same address (slab caches hand out
+/// what was freed last), so number and generation of the inode are compared too.
+#[inline(always)]
+fn lookup(thread: *mut Thread, task: Typed, fd: u64) -> Option<End> {
+    const O_DIRECT: u32 = 0o40_000;
+    let fd = fd as u32;
+    let files: Typed = typed!(task, task_files);
+    if files.is_null() {
+        return None;
+    }
+    let table: Typed = typed!(files, files_fdt);
+    if table.is_null() {
+        return None;
+    }
+    let size: u32 = typed!(table, fdtable_max_fds);
+    if fd >= size {
+        return None;
+    }
+    let array: u64 = typed!(table, fdtable_fd);
+    let file: u64 = probe_at(array + u64::from(fd) * 8)?;
+    if file == 0 {
+        return None;
+    }
+    let flags: u32 = probe!(file, file_f_flags)?;
+    let found = identify(file)?;
+
+    // SAFETY: map memory, only this thread's.
+    let slot = unsafe { &mut (*thread).descriptors[fd as usize & (DESCRIPTORS - 1)] };
+    let same = slot.file == file
+        && slot.fd == fd as i32
+        && slot.inode == found.inode
+        && slot.number == found.number
+        && slot.generation == found.generation;
+    if !same {
+        let (kind, object) = resolve(thread, task, &found)?;
+        *slot = Descriptor {
+            file,
+            inode: found.inode,
+            number: found.number,
+            generation: found.generation,
+            fd: fd as i32,
+            object,
+            kind,
+            reserved: [0; 3],
+        };
+    }
+    Some(End { kind: slot.kind, direct: flags & O_DIRECT != 0, object: slot.object })
+}
+
+/// A later look at the descriptor finds its flow unnamed.
+#[inline(always)]
+pub(crate) fn forget_name(thread: *mut Thread, fd: u64) {
+    // SAFETY: map memory, only this thread's.
+    unsafe { (*thread).descriptors[fd as usize & (DESCRIPTORS - 1)].object = 0 };
+}
+
+/// What tells `file` apart from others in time and space.
+#[inline(always)]
+pub(crate) fn identify(file: u64) -> Option<File> {
+    let inode: u64 = probe!(file, file_f_inode)?;
+    Some(File {
+        file,
+        inode,
+        number: probe!(inode, inode_i_ino)?,
+        generation: probe!(inode, inode_i_generation)?,
+    })
+}
+
+/// Kind and id of a file; sends its name the first time.
+#[inline(never)]
+pub(crate) fn resolve(thread: *mut Thread, task: Typed, file: &File) -> Option<(u8, u32)> {
+    let key = ObjectKey { inode: file.inode, number: file.number, generation: file.generation, reserved: 0 };
+    if let Some(known) = OBJECTS.get_ptr(&key) {
+        // SAFETY: map memory; a value is never changed.
+        return Some(unsafe { ((*known).kind, (*known).id) });
+    }
+    let (kind, sock) = kind_of(file)?;
+    // SAFETY: map memory, only this thread's.
+    if !row::has_flows_left(unsafe { (*thread).tgid }) {
+        lose(Loss::FlowsOverflow);
+        return Some((kind, 0));
+    }
+    let Some(mut entry) = EVENTS.reserve(0) else {
+        lose(Loss::RingFull);
+        return Some((kind, 0));
+    };
+    let Some(session) = SESSION.get_ptr_mut(0) else {
+        entry.discard(0);
+        return None;
+    };
+    // SAFETY: map memory.
+    let id = fetch_add(unsafe { &raw mut (*session).objects }, 1) as u32 + 1;
+    name::write(entry.as_mut_ptr(), id, kind, task, file, sock);
+    let value = ObjectValue { id, kind, reserved: [0; 3] };
+    if OBJECTS.insert(&key, &value, u64::from(BPF_NOEXIST)).is_ok() {
+        entry.submit(wake_up());
+        return Some((kind, id));
+    }
+    entry.discard(0);
+    // Another thread has just named it, or the map is full.
+    match OBJECTS.get_ptr(&key) {
+        // SAFETY: map memory; a value is never changed.
+        Some(known) => Some(unsafe { ((*known).kind, (*known).id) }),
+        None => {
+            lose(Loss::ObjectsFull);
+            Some((kind, 0))
+        }
+    }
+}
+
+/// The kind of a file, and its `struct sock` if it is a socket.
+#[inline(always)]
+fn kind_of(file: &File) -> Option<(u8, u64)> {
+    let mode: u16 = probe!(file.inode, inode_i_mode)?;
+    let device: u32 = probe!(file.inode, inode_i_rdev)?;
+    let superblock: u64 = probe!(file.inode, inode_i_sb)?;
+    let magic: u64 = probe!(superblock, super_s_magic)?;
+    if let Some(kind) = Kind::of_inode(mode, device, magic) {
+        return Some((kind as u8, 0));
+    }
+    // `sock_alloc_file` keeps the `struct socket` in `private_data`.
+    let socket: u64 = probe!(file.file, file_private_data)?;
+    let sock: u64 = probe!(socket, socket_sk)?;
+    if sock == 0 {
+        return Some((Kind::Other as u8, 0));
+    }
+    let family: u16 = probe!(sock, sock_skc_family)?;
+    let socket_type: u16 = probe!(sock, sock_sk_type)?;
+    let protocol: u16 = probe!(sock, sock_sk_protocol)?;
+    Some((Kind::of_socket(family, socket_type, protocol) as u8, sock))
+}

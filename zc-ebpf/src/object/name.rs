@@ -1,0 +1,132 @@
+//! Writing the record that names an object.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
+use zc_common::{
+    object::{
+        ADDRESS_IPV4, NAME_BYTES, ObjectRecord, PATH_BYTES, PATH_DELETED, PATH_DEPTH, PATH_TRUNCATED,
+    },
+    path::Kind,
+    record::RecordKind,
+};
+
+use super::File;
+use crate::kernel::{Typed, global, probe, typed};
+
+/// Fills all of `record` but the unused end of its path.
+#[inline(always)]
+pub(super) fn write(record: *mut ObjectRecord, id: u32, kind: u8, task: Typed, file: &File, sock: u64) {
+    let superblock: u64 = probe!(file.inode, inode_i_sb).unwrap_or(0);
+    // SAFETY: `record` is ring buffer memory of this size; its fields are written before any is read.
+    unsafe {
+        (*record).header = RecordKind::Object.header();
+        (*record).id = id;
+        (*record).kind = u32::from(kind);
+        (*record).number = file.number;
+        (*record).device = probe!(superblock, super_s_dev).unwrap_or(0);
+        (*record).generation = file.generation;
+        (*record).flags = 0;
+        (*record).path_len = 0;
+        (*record).local_address = [0; 16];
+        (*record).remote_address = [0; 16];
+        (*record).local_port = 0;
+        (*record).remote_port = 0;
+        (*record).reserved = 0;
+    }
+    if sock == 0 {
+        write_path(record, task, file);
+    } else if kind == Kind::Tcp as u8 || kind == Kind::Udp as u8 {
+        write_addresses(record, sock);
+    }
+}
+
+#[inline(always)]
+fn write_addresses(record: *mut ObjectRecord, sock: u64) {
+    const AF_INET: u16 = 2;
+    // SAFETY: as above; the addresses have room for what is read.
+    unsafe {
+        let local = (&raw mut (*record).local_address).cast();
+        let remote = (&raw mut (*record).remote_address).cast();
+        let family: u16 = probe!(sock, sock_skc_family).unwrap_or(0);
+        if family == AF_INET {
+            (*record).flags |= ADDRESS_IPV4;
+            bpf_probe_read_kernel(local, 4, (sock + u64::from(global!(OFFSETS.sock_skc_rcv_saddr))) as *const _);
+            bpf_probe_read_kernel(remote, 4, (sock + u64::from(global!(OFFSETS.sock_skc_daddr))) as *const _);
+        } else {
+            bpf_probe_read_kernel(local, 16, (sock + u64::from(global!(OFFSETS.sock_skc_v6_rcv_saddr))) as *const _);
+            bpf_probe_read_kernel(remote, 16, (sock + u64::from(global!(OFFSETS.sock_skc_v6_daddr))) as *const _);
+        }
+        (*record).local_port = probe!(sock, sock_skc_num).unwrap_or(0);
+        let remote_port: u16 = probe!(sock, sock_skc_dport).unwrap_or(0);
+        (*record).remote_port = u16::from_be(remote_port);
+    }
+}
+
+/// Follows the directory entries up to the root that the process sees, across mounts: what
+/// `prepend_path` in fs/d_path.c does.
+#[inline(always)]
+fn write_path(record: *mut ObjectRecord, task: Typed, file: &File) -> Option<()> {
+    let fs: Typed = typed!(task, task_fs);
+    // A task that is ending has none; then the path goes up to the root of its mount namespace.
+    let (root_mount, root_entry) =
+        if fs.is_null() { (0, 0) } else { (typed!(fs, fs_root_mnt), typed!(fs, fs_root_dentry)) };
+    let mut mount: u64 = probe!(file.file, file_f_path_mnt)?;
+    let mut entry: u64 = probe!(file.file, file_f_path_dentry)?;
+    let hash: u64 = probe!(entry, dentry_d_hash_pprev)?;
+    let mut flags = if hash == 0 { PATH_DELETED | PATH_TRUNCATED } else { PATH_TRUNCATED };
+    let mut len = 0_usize;
+    for _ in 0..PATH_DEPTH {
+        if entry == root_entry && mount == root_mount {
+            flags &= !PATH_TRUNCATED;
+            break;
+        }
+        let mount_root: u64 = probe!(mount, vfsmount_mnt_root)?;
+        let parent: u64 = probe!(entry, dentry_d_parent)?;
+        if entry == mount_root || entry == parent {
+            // `struct vfsmount` is a member of `struct mount`.
+            let inside = u64::from(global!(OFFSETS.mount_mnt));
+            let outer = mount - inside;
+            let above: u64 = probe!(outer, mount_mnt_parent)?;
+            if above == outer {
+                flags &= !PATH_TRUNCATED;
+                if len == 0 {
+                    // Anonymous inodes, pipes: the name of the root entry is all there is.
+                    len = append(record, 0, entry);
+                }
+                break;
+            }
+            entry = probe!(outer, mount_mnt_mountpoint)?;
+            mount = above + inside;
+            continue;
+        }
+        if len >= PATH_BYTES {
+            break;
+        }
+        let next = append(record, len, entry);
+        if next == len {
+            break;
+        }
+        len = next;
+        entry = parent;
+    }
+    // SAFETY: ring buffer memory.
+    unsafe {
+        (*record).flags = flags;
+        (*record).path_len = len as u32;
+    }
+    Some(())
+}
+
+/// Appends the name of a directory entry with its NUL; returns the new length.
+#[inline(always)]
+fn append(record: *mut ObjectRecord, len: usize, entry: u64) -> usize {
+    let Some(name) = probe!(entry, dentry_d_name_name) else { return len };
+    let name: u64 = name;
+    // SAFETY: the path has `NAME_BYTES` behind any offset below `PATH_BYTES`.
+    let read = unsafe {
+        let end = (&raw mut (*record).path).cast::<MaybeUninit<u8>>().add(len & (PATH_BYTES - 1));
+        bpf_probe_read_kernel_str(end.cast(), NAME_BYTES as u32, name as *const _)
+    };
+    if read > 0 && read <= NAME_BYTES as i64 { len + read as usize } else { len }
+}

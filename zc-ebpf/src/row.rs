@@ -1,0 +1,157 @@
+//! Adding to rows.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use zc_common::{
+    loss::Loss,
+    path::Path,
+    row::{RowKey, RowValue},
+    thread::Thread,
+};
+
+use crate::{
+    kernel::{Typed, fetch_add, global, typed},
+    maps::{PROCESSES, ROWS, lose},
+    thread::CallCosts,
+};
+
+/// What a row begins with; too large for the stack.
+static EMPTY: RowValue = RowValue {
+    next: RowKey {
+        thread_start_ns: 0,
+        tid: 0,
+        path: 0,
+        source_kind: 0,
+        destination_kind: 0,
+        flags: 0,
+        source: 0,
+        destination: 0,
+    },
+    tgid: 0,
+    flags: 0,
+    process_start_ns: 0,
+    bytes: 0,
+    transfers: 0,
+    own: zc_common::row::Costs { calls: 0, voluntary: 0, involuntary: 0, minor: 0, major: 0 },
+    taken: zc_common::row::Costs { calls: 0, voluntary: 0, involuntary: 0, minor: 0, major: 0 },
+};
+
+/// Something to add to a row.
+pub(crate) struct Entry {
+    /// Which row. Comes back with the ends unnamed when the process has used up its flows.
+    pub(crate) key: RowKey,
+    pub(crate) bytes: u64,
+    /// 1 when the call is counted here.
+    pub(crate) calls: u32,
+    /// How many reads come with the bytes.
+    pub(crate) taken_calls: u32,
+    pub(crate) own: CallCosts,
+    pub(crate) taken: CallCosts,
+}
+
+/// The part of a key that names the thread.
+#[inline(always)]
+pub(crate) fn key(thread: *mut Thread, task: Typed) -> RowKey {
+    RowKey {
+        // SAFETY: map memory, only this thread's.
+        thread_start_ns: unsafe { (*thread).start_ns },
+        tid: typed!(task, task_pid),
+        path: 0,
+        source_kind: 0,
+        destination_kind: 0,
+        flags: 0,
+        source: 0,
+        destination: 0,
+    }
+}
+
+/// Adds `entry`. What finds no room is counted as lost.
+#[inline(never)]
+pub(crate) fn add(thread: *mut Thread, entry: &mut Entry) -> u32 {
+    let row = match ROWS.get_ptr_mut(&entry.key) {
+        Some(row) => row,
+        None => match create(thread, entry) {
+            Some(row) => row,
+            None => {
+                lose(Loss::RowsFull);
+                return 0;
+            }
+        },
+    };
+    // SAFETY: map memory, only this thread's.
+    unsafe {
+        let row = &mut *row;
+        row.bytes += entry.bytes;
+        row.transfers += u64::from(entry.bytes > 0);
+        row.own.calls += u64::from(entry.calls);
+        let CallCosts { voluntary, involuntary, minor, major } = entry.own;
+        if voluntary | involuntary | minor | major != 0 {
+            row.own.voluntary += u64::from(voluntary);
+            row.own.involuntary += u64::from(involuntary);
+            row.own.minor += u64::from(minor);
+            row.own.major += u64::from(major);
+        }
+        if entry.taken_calls != 0 {
+            row.taken.calls += u64::from(entry.taken_calls);
+            row.taken.voluntary += u64::from(entry.taken.voluntary);
+            row.taken.involuntary += u64::from(entry.taken.involuntary);
+            row.taken.minor += u64::from(entry.taken.minor);
+            row.taken.major += u64::from(entry.taken.major);
+        }
+    }
+    1
+}
+
+#[inline(always)]
+fn create(thread: *mut Thread, entry: &mut Entry) -> Option<*mut RowValue> {
+    let key = &mut entry.key;
+    // SAFETY: map memory, only this thread's.
+    let tgid = unsafe { (*thread).tgid };
+    if key.source | key.destination != 0 && !may_name_another_flow(tgid) {
+        lose(Loss::FlowsOverflow);
+        key.destination = 0;
+        // A `read+write` row keeps the source of its reads, to which user space relates it; there are no
+        // more of those than there are rows of reads.
+        if key.path != Path::ReadWrite as u8 {
+            key.source = 0;
+        }
+        if let Some(row) = ROWS.get_ptr_mut(&*key) {
+            return Some(row);
+        }
+    }
+    ROWS.insert(&*key, &EMPTY, u64::from(BPF_NOEXIST)).ok()?;
+    let row = ROWS.get_ptr_mut(&*key)?;
+    // SAFETY: as above.
+    unsafe {
+        (*row).next = (*thread).rows;
+        (*row).tgid = tgid;
+        (*row).process_start_ns = (*thread).process_start_ns;
+        (*thread).rows = *key;
+    }
+    Some(row)
+}
+
+/// Takes one of the process's flows, if it has any left.
+#[inline(always)]
+fn may_name_another_flow(tgid: u32) -> bool {
+    match PROCESSES.get_ptr_mut(tgid) {
+        // SAFETY: map memory.
+        Some(process) => {
+            let flows = unsafe { &raw mut (*process).flows };
+            fetch_add(flows, 1) < u64::from(global!(CONFIG.flows_max))
+        }
+        None => false,
+    }
+}
+
+/// Whether the process may still name flows.
+#[inline(always)]
+pub(crate) fn has_flows_left(tgid: u32) -> bool {
+    match PROCESSES.get_ptr(tgid) {
+        Some(process) => {
+            // SAFETY: map memory.
+            let flows = unsafe { (*process).flows };
+            flows < u64::from(global!(CONFIG.flows_max))
+        }
+        None => false,
+    }
+}

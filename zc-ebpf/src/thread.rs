@@ -1,0 +1,153 @@
+//! The state of traced threads.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use zc_common::{
+    loss::Loss,
+    row::RowKey,
+    thread::{DESCRIPTORS, Descriptor, Thread, memory_id},
+};
+
+use crate::{
+    arch,
+    kernel::{Typed, typed, user_registers},
+    maps::{THREADS, lose},
+};
+
+/// What a new thread begins with; too large for the stack.
+static EMPTY: Thread = Thread {
+    start_ns: 0,
+    process_start_ns: 0,
+    memory: 0,
+    calls: 0,
+    user_faults: 0,
+    base: zc_common::row::Costs { calls: 0, voluntary: 0, involuntary: 0, minor: 0, major: 0 },
+    call_minor: 0,
+    call_major: 0,
+    call_voluntary: 0,
+    call_involuntary: 0,
+    call_touched: 0,
+    tgid: 0,
+    rows: RowKey {
+        thread_start_ns: 0,
+        tid: 0,
+        path: 0,
+        source_kind: 0,
+        destination_kind: 0,
+        flags: 0,
+        source: 0,
+        destination: 0,
+    },
+    descriptors: [Descriptor {
+        file: 0,
+        inode: 0,
+        number: 0,
+        generation: 0,
+        fd: 0,
+        object: 0,
+        kind: 0,
+        reserved: [0; 3],
+    }; DESCRIPTORS],
+};
+
+/// What a call cost besides itself.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct CallCosts {
+    pub(crate) voluntary: u32,
+    pub(crate) involuntary: u32,
+    pub(crate) minor: u32,
+    pub(crate) major: u32,
+}
+
+/// The state of a thread that has been seen before.
+#[inline(always)]
+pub(crate) fn find(task: Typed) -> Option<*mut Thread> {
+    let tid: u32 = typed!(task, task_pid);
+    let thread = THREADS.get_ptr_mut(tid)?;
+    let start_ns: u64 = typed!(task, task_start_boottime);
+    // SAFETY: map memory, only this thread's.
+    (unsafe { (*thread).start_ns } == start_ns).then_some(thread)
+}
+
+/// The state of a thread, made if need be.
+#[inline(always)]
+pub(crate) fn find_or_create(task: Typed, tgid: u32) -> Option<*mut Thread> {
+    match find(task) {
+        Some(thread) => Some(thread),
+        None => create(task, tgid),
+    }
+}
+
+/// Begins a thread's state. One of the same id that is still there belonged to a thread whose end was not
+/// seen; its rows are in `ROWS` and are found there at the end.
+#[inline(never)]
+pub(crate) fn create(task: Typed, tgid: u32) -> Option<*mut Thread> {
+    let tid: u32 = typed!(task, task_pid);
+    let leader: Typed = typed!(task, task_group_leader);
+    if leader.is_null() {
+        return None;
+    }
+    let _ = THREADS.remove(tid);
+    if THREADS.insert(tid, &EMPTY, u64::from(BPF_NOEXIST)).is_err() {
+        lose(Loss::ThreadsFull);
+        return None;
+    }
+    let thread = THREADS.get_ptr_mut(tid)?;
+    let process_start_ns: u64 = typed!(leader, task_start_boottime);
+    // `self_exec_id` is a u64 since Linux 5.6.
+    let exec_id: u64 = typed!(task, task_self_exec_id);
+    // SAFETY: map memory, only this thread's.
+    unsafe {
+        (*thread).start_ns = typed!(task, task_start_boottime);
+        (*thread).process_start_ns = process_start_ns;
+        (*thread).memory = memory_id(tgid, process_start_ns, exec_id);
+        (*thread).tgid = tgid;
+    }
+    Some(thread)
+}
+
+/// Notes a switch or a kernel-mode fault of a traced thread, when it falls within a call that moves bytes.
+///
+/// `orig_ax` is -1 outside of calls, and `ax` stays -ENOSYS from the entry (`PUSH_AND_CLEAR_REGS`) until the
+/// result is known, so what happens on the way back to user mode does not count.
+#[inline(always)]
+pub(crate) fn touch(task: Typed) -> Option<*mut Thread> {
+    const ENOSYS: i64 = 38;
+    let registers = user_registers(task);
+    let number: u64 = typed!(registers, regs_number);
+    let result: i64 = typed!(registers, regs_result);
+    if result != -ENOSYS || arch::data_call(number).is_none() {
+        return None;
+    }
+    let thread = find(task)?;
+    // SAFETY: map memory, and its thread does nothing else now.
+    unsafe {
+        if (*thread).call_touched == 0 {
+            (*thread).call_touched = 1;
+            (*thread).call_voluntary = 0;
+            (*thread).call_involuntary = 0;
+            (*thread).call_minor = typed!(task, task_min_flt);
+            (*thread).call_major = typed!(task, task_maj_flt);
+        }
+    }
+    Some(thread)
+}
+
+/// What the call that has just ended cost.
+#[inline(always)]
+pub(crate) fn call_costs(thread: *mut Thread, task: Typed) -> CallCosts {
+    // SAFETY: map memory, only this thread's.
+    unsafe {
+        if (*thread).call_touched == 0 {
+            return CallCosts::default();
+        }
+        (*thread).call_touched = 0;
+        let minor: u64 = typed!(task, task_min_flt);
+        let major: u64 = typed!(task, task_maj_flt);
+        CallCosts {
+            voluntary: (*thread).call_voluntary,
+            involuntary: (*thread).call_involuntary,
+            minor: (minor - (*thread).call_minor) as u32,
+            major: (major - (*thread).call_major) as u32,
+        }
+    }
+}
