@@ -57,11 +57,9 @@ pub struct Offsets {
     pub task_files: u32,
     pub task_fs: u32,
     pub task_mm: u32,
-    pub task_signal: u32,
     pub task_comm: u32,
     pub task_exit_code: u32,
     pub task_self_exec_id: u32,
-    pub signal_live: u32,
     pub files_fdt: u32,
     pub fdtable_max_fds: u32,
     pub fdtable_fd: u32,
@@ -106,7 +104,6 @@ pub struct Offsets {
     pub regs_arg0: u32,
     pub regs_arg1: u32,
     pub regs_arg2: u32,
-    pub regs_arg3: u32,
     /// Always zero.
     pub reserved: u32,
 }

@@ -1,0 +1,68 @@
+//! Programs that tests and benchmarks start, and the Debian packages that bring them.
+
+use anyhow::{Result, bail};
+
+use crate::{
+    apt,
+    process::{self, say},
+};
+
+/// A program, the package to install when it is missing, and what it is for.
+pub(crate) struct Program {
+    command: &'static str,
+    package: &'static str,
+    purpose: &'static str,
+}
+
+const fn program(command: &'static str, package: &'static str, purpose: &'static str) -> Program {
+    Program { command, package, purpose }
+}
+
+/// What the tests start. Commands are looked for rather than packages: who has a program from elsewhere
+/// needs no package.
+pub(crate) const TESTS: &[Program] = &[
+    program("cc", "gcc", "links the fixtures"),
+    program("nginx", "nginx", "the web server whose sendfile is measured"),
+    program("wrk", "wrk", "many requests at once"),
+    program("curl", "curl", "single requests, and the daemon's socket"),
+    program("strace", "strace", "a second opinion on which calls were made"),
+    program("bpftool", "bpftool", "looks at what was loaded, and that nothing stays behind"),
+    program("perf", "linux-perf", "a second opinion on switches and faults"),
+    program("bpftrace", "bpftrace", "a second opinion on bytes and calls"),
+    program("python3", "python3", "a program of another kind that uses sendfile, and reads the reports"),
+    program("busybox", "busybox-static", "the user space of virtual machines"),
+    program("fio", "fio", "direct and mapped input and output"),
+    program("ps", "procps", "a second opinion on processes"),
+    program("ip", "iproute2", "network namespaces and pairs of devices"),
+    program("ethtool", "ethtool", "makes a device without scatter-gather"),
+];
+
+/// What the benchmarks compare with.
+pub(crate) const BENCH: &[Program] = &[
+    program("bpftrace", "bpftrace", "the overhead of another eBPF tracer"),
+    program("perf", "linux-perf", "the overhead of perf trace"),
+    program("strace", "strace", "the overhead of ptrace"),
+];
+
+/// Installs the packages of the programs that are not here. Without root it says what is missing; in CI
+/// that is an error.
+pub(crate) fn install_missing(programs: &[Program]) -> Result<()> {
+    let missing: Vec<&Program> =
+        programs.iter().filter(|program| process::find(program.command).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for Program { command, package: _, purpose } in &missing {
+        say(format!("{command} is missing: {purpose}"));
+    }
+    let packages: Vec<&str> = missing.iter().map(|program| program.package).collect();
+    if process::is_root() && apt::is_available() {
+        return apt::install(&packages);
+    }
+    let advice = format!("`{}` as root installs what is missing", apt::typed(&packages));
+    if process::is_ci() {
+        bail!("{advice}");
+    }
+    say(advice);
+    Ok(())
+}
