@@ -104,10 +104,7 @@ pub struct Offsets {
     pub regs_arg0: u32,
     pub regs_arg1: u32,
     pub regs_arg2: u32,
-    /// Always zero.
-    pub reserved: u32,
 }
 
 assert_layout!(Config, 40, [u64, u64, [u32; 4], u64]);
-const _: () = assert!(size_of::<Offsets>().is_multiple_of(8));
 pod!(Config, Offsets);

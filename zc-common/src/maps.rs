@@ -8,8 +8,8 @@ pub const THREADS: &str = "THREADS";
 pub const ROWS: &str = "ROWS";
 /// LRU hash of [`crate::object::ObjectKey`] → [`crate::object::ObjectValue`].
 pub const OBJECTS: &str = "OBJECTS";
-/// Hash of process id → number of its flows.
-pub const FLOWS: &str = "FLOWS";
+/// Hash of process id → its threads and flows.
+pub const PROCESSES: &str = "PROCESSES";
 /// Array of [`crate::pair::Set`].
 pub const PAIRS: &str = "PAIRS";
 /// Ring buffer of [`crate::record`].

@@ -12,8 +12,15 @@ use zc_common::config::{Config, Offsets};
 
 /// How this session traces; set by user space before the load.
 #[unsafe(no_mangle)]
-pub(crate) static CONFIG: Config =
-    Config { pid_ns_device: 0, pid_ns_inode: 0, root_pid: 0, flows_max: 0, pair_set_mask: 0, flags: 0, ring_bytes: 0 };
+pub(crate) static CONFIG: Config = Config {
+    pid_ns_device: 0,
+    pid_ns_inode: 0,
+    root_pid: 0,
+    flows_max: 0,
+    pair_set_mask: 0,
+    flags: 0,
+    ring_bytes: 0,
+};
 
 /// Where things are in this kernel's structures; set by user space before the load.
 #[unsafe(no_mangle)]
@@ -79,7 +86,8 @@ pub(crate) fn probe_at<T: Copy>(address: u64) -> Option<T> {
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the destination has room for `T`; on success all of it is written.
     unsafe {
-        let status = bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
+        let status =
+            bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
         (status == 0).then(|| value.assume_init())
     }
 }
@@ -90,7 +98,8 @@ pub(crate) fn probe_user<T: Copy>(address: u64) -> Option<T> {
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the destination has room for `T`; on success all of it is written.
     unsafe {
-        let status = bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
+        let status =
+            bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
         (status == 0).then(|| value.assume_init())
     }
 }
@@ -133,4 +142,13 @@ pub(crate) fn fetch_and(word: *mut u64, bits: u64) {
     unsafe {
         asm!("{bits} = atomic_fetch_and((u64 *)({word} + 0), {bits})", word = in(reg) word, bits = inout(reg) bits => _);
     }
+}
+
+/// The value without its other bits. The verifier knows nothing of what a global function returns; the compiler
+/// does, and leaves out a mask that it thinks is not needed.
+#[inline(always)]
+pub(crate) fn lowest_bit(mut value: u64) -> u64 {
+    // SAFETY: arithmetic on a register.
+    unsafe { asm!("{value} &= 1", value = inout(reg) value) };
+    value
 }

@@ -8,7 +8,9 @@ use aya_ebpf::{
 };
 use zc_common::{
     loss::Loss,
-    maps::{OBJECTS_DEFAULT, PAIR_SETS_DEFAULT, PID_LIMIT, RING_BYTES_DEFAULT, ROWS_DEFAULT, THREADS_DEFAULT},
+    maps::{
+        OBJECTS_DEFAULT, PAIR_SETS_DEFAULT, PID_LIMIT, RING_BYTES_DEFAULT, ROWS_DEFAULT, THREADS_DEFAULT,
+    },
     object::{ObjectKey, ObjectValue},
     pair::Set,
     row::{RowKey, RowValue},
@@ -23,11 +25,13 @@ pub(crate) static TRACED: Array<u64> = Array::with_max_entries(PID_LIMIT / 64, 0
 
 /// State of each traced thread. Not preallocated, like all hashes here: memory grows with what is traced.
 #[map]
-pub(crate) static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(THREADS_DEFAULT, BPF_F_NO_PREALLOC);
+pub(crate) static THREADS: HashMap<u32, Thread> =
+    HashMap::with_max_entries(THREADS_DEFAULT, BPF_F_NO_PREALLOC);
 
 /// What was moved.
 #[map]
-pub(crate) static ROWS: HashMap<RowKey, RowValue> = HashMap::with_max_entries(ROWS_DEFAULT, BPF_F_NO_PREALLOC);
+pub(crate) static ROWS: HashMap<RowKey, RowValue> =
+    HashMap::with_max_entries(ROWS_DEFAULT, BPF_F_NO_PREALLOC);
 
 /// Files and sockets that have a name.
 #[map]
@@ -36,7 +40,8 @@ pub(crate) static OBJECTS: HashMap<ObjectKey, ObjectValue> =
 
 /// State of each traced process.
 #[map]
-pub(crate) static PROCESSES: HashMap<u32, Process> = HashMap::with_max_entries(THREADS_DEFAULT, BPF_F_NO_PREALLOC);
+pub(crate) static PROCESSES: HashMap<u32, Process> =
+    HashMap::with_max_entries(THREADS_DEFAULT, BPF_F_NO_PREALLOC);
 
 /// Memory that was read into and not yet written from.
 #[map]
@@ -116,4 +121,3 @@ pub(crate) fn wake_up() -> u64 {
     let waiting = unsafe { bpf_ringbuf_query((&raw const EVENTS).cast_mut().cast(), BPF_RB_AVAIL_DATA) };
     if waiting > global!(CONFIG.ring_bytes) / 4 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }
 }
-

@@ -45,12 +45,14 @@ impl End {
 }
 
 /// A file in memory, with what tells it apart from a later one at the same address.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct File {
     pub(crate) file: u64,
     pub(crate) inode: u64,
     pub(crate) number: u64,
     pub(crate) generation: u32,
+    reserved: u32,
 }
 
 /// What descriptor `fd` of the running thread stands for.
@@ -94,7 +96,7 @@ fn lookup(thread: *mut Thread, task: Typed, fd: u64) -> Option<End> {
         && slot.number == found.number
         && slot.generation == found.generation;
     if !same {
-        let (kind, object) = resolve(thread, task, &found)?;
+        let (kind, object) = resolve(thread, &found)?;
         *slot = Descriptor {
             file,
             inode: found.inode,
@@ -125,12 +127,36 @@ pub(crate) fn identify(file: u64) -> Option<File> {
         inode,
         number: probe!(inode, inode_i_ino)?,
         generation: probe!(inode, inode_i_generation)?,
+        reserved: 0,
     })
 }
 
 /// Kind and id of a file; sends its name the first time.
+#[inline(always)]
+pub(crate) fn resolve(thread: *mut Thread, file: &File) -> Option<(u8, u32)> {
+    let packed = zc_resolve(thread, file);
+    (packed != UNRESOLVED).then_some(((packed >> 32) as u8, packed as u32))
+}
+
+const UNRESOLVED: u64 = u64::MAX;
+
+/// Kind above id, or [`UNRESOLVED`]. A global function: the verifier looks at it once, and not again at each
+/// call.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn resolve(thread: *mut Thread, task: Typed, file: &File) -> Option<(u8, u32)> {
+extern "C" fn zc_resolve(thread: *mut Thread, file: *const File) -> u64 {
+    if thread.is_null() || file.is_null() {
+        return UNRESOLVED;
+    }
+    // SAFETY: the only caller passes a reference.
+    match try_resolve(thread, unsafe { &*file }) {
+        Some((kind, id)) => u64::from(kind) << 32 | u64::from(id),
+        None => UNRESOLVED,
+    }
+}
+
+#[inline(always)]
+fn try_resolve(thread: *mut Thread, file: &File) -> Option<(u8, u32)> {
     let key = ObjectKey { inode: file.inode, number: file.number, generation: file.generation, reserved: 0 };
     if let Some(known) = OBJECTS.get_ptr(&key) {
         // SAFETY: map memory; a value is never changed.
@@ -152,7 +178,7 @@ pub(crate) fn resolve(thread: *mut Thread, task: Typed, file: &File) -> Option<(
     };
     // SAFETY: map memory.
     let id = fetch_add(unsafe { &raw mut (*session).objects }, 1) as u32 + 1;
-    name::write(entry.as_mut_ptr(), id, kind, task, file, sock);
+    name::write(entry.as_mut_ptr(), id, kind, file, sock);
     let value = ObjectValue { id, kind, reserved: [0; 3] };
     if OBJECTS.insert(&key, &value, u64::from(BPF_NOEXIST)).is_ok() {
         entry.submit(wake_up());

@@ -36,6 +36,7 @@ static EMPTY: RowValue = RowValue {
 };
 
 /// Something to add to a row.
+#[repr(C)]
 pub(crate) struct Entry {
     /// Which row. Comes back with the ends unnamed when the process has used up its flows.
     pub(crate) key: RowKey,
@@ -64,9 +65,21 @@ pub(crate) fn key(thread: *mut Thread, task: Typed) -> RowKey {
     }
 }
 
-/// Adds `entry`. What finds no room is counted as lost.
+/// Adds `entry`; false when it found no room, which is counted as lost.
+#[inline(always)]
+pub(crate) fn add(thread: *mut Thread, entry: &mut Entry) -> bool {
+    zc_row_add(thread, entry) != 0
+}
+
+/// A global function: the verifier looks at it once, and not again at each call.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn add(thread: *mut Thread, entry: &mut Entry) -> u32 {
+extern "C" fn zc_row_add(thread: *mut Thread, entry: *mut Entry) -> u64 {
+    if thread.is_null() || entry.is_null() {
+        return 0;
+    }
+    // SAFETY: the only caller passes a reference.
+    let entry = unsafe { &mut *entry };
     let row = match ROWS.get_ptr_mut(&entry.key) {
         Some(row) => row,
         None => match create(thread, entry) {

@@ -50,6 +50,7 @@ static EMPTY: Thread = Thread {
 };
 
 /// What a call cost besides itself.
+#[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub(crate) struct CallCosts {
     pub(crate) voluntary: u32,

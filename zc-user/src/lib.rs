@@ -1,1 +1,2 @@
 //! The user side of zc.
+pub mod probe;

@@ -2,15 +2,16 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::bpf_loop;
+use aya_ebpf::{helpers::generated::bpf_loop, macros::map, maps::PerCpuArray};
 use zc_common::{
     loss::Loss,
     pair::{self, Piece, Set, Source, Taken, WAYS, Word},
+    row::DIRECT_DESTINATION,
     thread::Thread,
 };
 
 use crate::{
-    kernel::{Typed, global, probe_user, swap_if, typed},
+    kernel::{Typed, global, lowest_bit, probe_user, swap_if, typed},
     maps::{PAIRS, lose},
     row::{self, Entry},
     thread::CallCosts,
@@ -18,6 +19,9 @@ use crate::{
 
 /// How many pieces of one call are followed: 32 MiB of one buffer, or that many entries of a vector.
 const PIECES_MAX: u32 = 1024;
+
+/// How many sources one write is split into; a power of two.
+const SHARES: usize = 16;
 
 /// A word of a set, in map memory.
 #[repr(transparent)]
@@ -41,7 +45,21 @@ impl Word for MapWord {
     }
 }
 
-/// Where a walk through the memory of a call has come to.
+/// What a write takes from one source.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Share {
+    source: Source,
+    bytes: u64,
+    /// Reads whose costs came with the bytes.
+    calls: u32,
+    costs: CallCosts,
+    reserved: u32,
+}
+
+/// Where a walk through the memory of a call has come to. Programs on the ends of calls are not preempted,
+/// and nothing else uses this, so one for each CPU is enough; the stack has no room for it.
+#[repr(C)]
 struct Walk {
     /// Of the process.
     memory: u64,
@@ -51,46 +69,36 @@ struct Walk {
     left: u64,
     /// Bytes left in the call after this buffer.
     left_after: u64,
-    /// Next entry of the vector, 0 without one.
+    /// Next entry of the vector.
     vector: u64,
     /// Bytes taken so far.
     taken: u64,
-    /// What is put, or what was taken and is not yet in a row.
+    /// What is put.
     source: Source,
-    /// Bytes that are not yet in a row.
-    pending: u64,
-    /// Reads whose costs came with them.
-    pending_calls: u32,
-    /// Those costs.
-    pending_costs: CallCosts,
-    /// Where to count what is taken; null when putting.
-    thread: *mut Thread,
-    entry: *mut Entry,
+    /// How many of `shares` are used.
+    used: u64,
+    shares: [Share; SHARES],
 }
+
+#[map]
+static WALK: PerCpuArray<Walk> = PerCpuArray::with_max_entries(1, 0);
 
 impl Walk {
     #[inline(always)]
-    fn new(thread: *mut Thread, registers: Typed, bytes: u64, vectored: bool, source: Source) -> Self {
+    fn begin(&mut self, thread: *mut Thread, registers: Typed, bytes: u64, vectored: bool) {
         let address: u64 = typed!(registers, regs_arg1);
-        let (left, left_after, vector) = if vectored { (0, bytes, address) } else { (bytes, 0, 0) };
-        Self {
-            // SAFETY: map memory, only this thread's.
-            memory: unsafe { (*thread).memory },
-            address,
-            left,
-            left_after,
-            vector,
-            taken: 0,
-            source,
-            pending: 0,
-            pending_calls: 0,
-            pending_costs: CallCosts::default(),
-            thread,
-            entry: core::ptr::null_mut(),
-        }
+        // SAFETY: map memory, only this thread's.
+        self.memory = unsafe { (*thread).memory };
+        self.address = address;
+        self.vector = address;
+        self.left = if vectored { 0 } else { bytes };
+        self.left_after = bytes - self.left;
+        self.taken = 0;
+        self.used = 0;
     }
 
-    /// The next piece; `None` when the call's bytes are used up, or its vector cannot be read.
+    /// The next piece; `None` when the call's bytes are used up, or its vector cannot be read. Of an empty
+    /// entry of a vector, an empty piece.
     #[inline(always)]
     fn next(&mut self) -> Option<Piece> {
         if self.left == 0 {
@@ -106,10 +114,6 @@ impl Walk {
             self.address = base;
             self.left = if len < self.left_after { len } else { self.left_after };
             self.left_after -= self.left;
-            if self.left == 0 {
-                // An empty entry: an empty piece, which matches nothing.
-                return Some(Piece { high: 0, low: 0, ..Piece::first(self.memory, base, 1) });
-            }
         }
         let piece = Piece::first(self.memory, self.address, self.left);
         self.address += piece.len();
@@ -120,6 +124,40 @@ impl Walk {
     #[inline(always)]
     fn is_done(&self) -> bool {
         self.left | self.left_after == 0
+    }
+
+    /// Gathers what comes from the same source, so that a call adds to few rows. False when there are too
+    /// many sources.
+    #[inline(always)]
+    fn note(&mut self, taken: &Taken) -> bool {
+        let Taken { bytes, source, with_costs } = *taken;
+        let mut last = self.used as usize;
+        let mut same = false;
+        if last > 0 {
+            let share = &self.shares[(last - 1) & (SHARES - 1)].source;
+            same = share.object == source.object && share.kind == source.kind && share.flags == source.flags;
+        }
+        if same {
+            last -= 1;
+        } else {
+            if last >= SHARES {
+                return false;
+            }
+            self.used += 1;
+            let share = &mut self.shares[last & (SHARES - 1)];
+            *share = Share { source, bytes: 0, calls: 0, costs: CallCosts::default(), reserved: 0 };
+        }
+        let share = &mut self.shares[last & (SHARES - 1)];
+        share.bytes += bytes;
+        if with_costs {
+            share.calls += 1;
+            share.costs.voluntary += source.voluntary;
+            share.costs.involuntary += source.involuntary;
+            share.costs.minor += source.minor;
+            share.costs.major += source.major;
+        }
+        self.taken += bytes;
+        true
     }
 }
 
@@ -133,59 +171,110 @@ fn set_of(piece: &Piece) -> Option<&'static mut Set<MapWord>> {
 /// Remembers that the memory of a read call was filled from `source`.
 #[inline(always)]
 pub(super) fn put(thread: *mut Thread, registers: Typed, bytes: u64, vectored: bool, source: Source) {
-    let mut walk = Walk::new(thread, registers, bytes, vectored, source);
-    put_piece(0, &raw mut walk);
-    if !walk.is_done() {
-        run(put_piece, &mut walk);
+    let Some(walk) = WALK.get_ptr_mut(0) else { return };
+    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
+    let walk = unsafe { &mut *walk };
+    walk.begin(thread, registers, bytes, vectored);
+    walk.source = source;
+    if zc_put_piece(walk) == CONTINUE {
+        run(put_next, walk);
     }
 }
 
 /// Takes the bytes of a write call from what reads have put into its memory, and counts them in rows made
 /// from `entry`; returns how many.
 #[inline(always)]
-pub(super) fn take(thread: *mut Thread, registers: Typed, bytes: u64, vectored: bool, entry: &mut Entry) -> u64 {
-    let mut walk = Walk::new(thread, registers, bytes, vectored, Source::default());
-    walk.entry = &raw mut *entry;
-    take_piece(0, &raw mut walk);
-    if !walk.is_done() {
-        run(take_piece, &mut walk);
+pub(super) fn take(
+    thread: *mut Thread,
+    registers: Typed,
+    bytes: u64,
+    vectored: bool,
+    entry: &mut Entry,
+) -> u64 {
+    let Some(walk) = WALK.get_ptr_mut(0) else { return 0 };
+    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
+    let walk = unsafe { &mut *walk };
+    walk.begin(thread, registers, bytes, vectored);
+    if zc_take_piece(walk) == CONTINUE {
+        run(take_next, walk);
     }
-    flush(&raw mut walk);
+    let mut index = 0;
+    while index < SHARES {
+        if index as u64 >= walk.used {
+            break;
+        }
+        add_share(thread, entry, &walk.shares[index]);
+        index += 1;
+    }
     walk.taken
 }
 
+/// Adds what was taken from one source to its row.
 #[inline(always)]
-fn run(step: extern "C" fn(u32, *mut Walk) -> i64, walk: &mut Walk) {
-    // SAFETY: `step` has the signature of a callback, and `walk` outlives the loop.
-    unsafe { bpf_loop(PIECES_MAX - 1, step as *mut c_void, (&raw mut *walk).cast(), 0) };
+fn add_share(thread: *mut Thread, entry: &mut Entry, share: &Share) {
+    entry.key.flags = share.source.flags | entry.key.flags & DIRECT_DESTINATION;
+    entry.key.source_kind = share.source.kind;
+    entry.key.source = share.source.object;
+    entry.bytes = share.bytes;
+    entry.taken_calls = share.calls;
+    entry.taken = share.costs;
+    row::add(thread, entry);
+    // The call and its costs are counted once.
+    entry.calls = 0;
+    entry.own = CallCosts::default();
+}
+
+#[inline(always)]
+fn run(step: extern "C" fn(u32, *mut c_void) -> i64, walk: &Walk) {
+    // SAFETY: `step` has the signature of a callback.
+    unsafe { bpf_loop(PIECES_MAX - 1, step as *mut c_void, core::ptr::null_mut(), 0) };
     if !walk.is_done() {
         lose(Loss::PairsTruncated);
     }
 }
 
-const CONTINUE: i64 = 0;
-const STOP: i64 = 1;
+const CONTINUE: u64 = 0;
+const STOP: u64 = 1;
 
 #[inline(never)]
-extern "C" fn put_piece(index: u32, walk: *mut Walk) -> i64 {
-    // SAFETY: `put` passes its own.
-    let walk = unsafe { &mut *walk };
-    let Some(piece) = walk.next() else { return STOP };
-    let Some(set) = set_of(&piece) else { return STOP };
-    if piece.is_empty() {
-        return CONTINUE;
-    }
-    if !pair::put(set, &piece, walk.source, index as usize) {
-        lose(Loss::PairsEvicted);
-    }
-    // The costs of the read go with one piece only.
-    walk.source.has_costs = 0;
-    if walk.is_done() { STOP } else { CONTINUE }
+extern "C" fn put_next(_index: u32, _context: *mut c_void) -> i64 {
+    WALK.get_ptr_mut(0).map_or(1, |walk| lowest_bit(zc_put_piece(walk)) as i64)
 }
 
 #[inline(never)]
-extern "C" fn take_piece(_index: u32, walk: *mut Walk) -> i64 {
-    // SAFETY: `take` passes its own.
+extern "C" fn take_next(_index: u32, _context: *mut c_void) -> i64 {
+    WALK.get_ptr_mut(0).map_or(1, |walk| lowest_bit(zc_take_piece(walk)) as i64)
+}
+
+/// A global function: the verifier looks at it once, and not again at each call.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn zc_put_piece(walk: *mut Walk) -> u64 {
+    if walk.is_null() {
+        return STOP;
+    }
+    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
+    let walk = unsafe { &mut *walk };
+    let Some(piece) = walk.next() else { return STOP };
+    let Some(set) = set_of(&piece) else { return STOP };
+    if !piece.is_empty() {
+        if !pair::put(set, &piece, walk.source, walk.address as usize >> 6) {
+            lose(Loss::PairsEvicted);
+        }
+        // The costs of the read go with one piece only.
+        walk.source.has_costs = 0;
+    }
+    u64::from(walk.is_done())
+}
+
+/// As above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn zc_take_piece(walk: *mut Walk) -> u64 {
+    if walk.is_null() {
+        return STOP;
+    }
+    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
     let walk = unsafe { &mut *walk };
     let Some(piece) = walk.next() else { return STOP };
     let Some(set) = set_of(&piece) else { return STOP };
@@ -193,59 +282,15 @@ extern "C" fn take_piece(_index: u32, walk: *mut Walk) -> i64 {
     while way < WAYS {
         let mut dropped = false;
         if let Some(taken) = pair::take(set, way, &piece, &mut dropped) {
-            note(walk, taken);
+            if !walk.note(&taken) {
+                // These bytes stay two legs.
+                lose(Loss::PairsTruncated);
+            }
         }
         if dropped {
             lose(Loss::PairsEvicted);
         }
         way += 1;
     }
-    if walk.is_done() { STOP } else { CONTINUE }
-}
-
-/// Gathers what comes from the same source, so that a call adds to few rows.
-#[inline(always)]
-fn note(walk: &mut Walk, taken: Taken) {
-    let Taken { bytes, source, with_costs } = taken;
-    let same = walk.source.object == source.object
-        && walk.source.kind == source.kind
-        && walk.source.flags == source.flags;
-    if walk.pending != 0 && !same {
-        flush(walk);
-    }
-    walk.source = source;
-    walk.pending += bytes;
-    if with_costs {
-        walk.pending_calls += 1;
-        walk.pending_costs.voluntary += source.voluntary;
-        walk.pending_costs.involuntary += source.involuntary;
-        walk.pending_costs.minor += source.minor;
-        walk.pending_costs.major += source.major;
-    }
-    walk.taken += bytes;
-}
-
-/// Adds what was gathered to its row.
-#[inline(never)]
-fn flush(walk: *mut Walk) -> u32 {
-    // SAFETY: the walk of `take`, whose entry is there.
-    let (walk, entry) = unsafe { (&mut *walk, &mut *(*walk).entry) };
-    if walk.pending == 0 {
-        return 0;
-    }
-    let destination_flags = entry.key.flags & zc_common::row::DIRECT_DESTINATION;
-    entry.key.flags = walk.source.flags | destination_flags;
-    entry.key.source_kind = walk.source.kind;
-    entry.key.source = walk.source.object;
-    entry.bytes = walk.pending;
-    entry.taken_calls = walk.pending_calls;
-    entry.taken = walk.pending_costs;
-    walk.pending = 0;
-    walk.pending_calls = 0;
-    walk.pending_costs = CallCosts::default();
-    let added = row::add(walk.thread, entry);
-    // The call and its costs are counted once.
-    entry.calls = 0;
-    entry.own = CallCosts::default();
-    added
+    u64::from(walk.is_done())
 }

@@ -36,7 +36,8 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed, result: i64) 
         DataCall::Write | DataCall::WriteVector => {
             read_write::write(thread, task, registers, bytes, costs, call == DataCall::WriteVector);
         }
-        DataCall::Sendfile => transfer::sendfile(thread, task, registers, bytes, costs),
-        DataCall::CopyFileRange => transfer::copy_file_range(thread, task, registers, bytes, costs),
+        DataCall::Sendfile | DataCall::CopyFileRange => {
+            transfer::both_ends(thread, task, registers, bytes, costs, call == DataCall::Sendfile);
+        }
     }
 }

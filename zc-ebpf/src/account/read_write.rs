@@ -47,7 +47,7 @@ pub(super) fn read(
         object::forget_name(thread, fd);
     }
     // Bytes that are in no row must not come back as half of a pair.
-    if bytes == 0 || added == 0 {
+    if bytes == 0 || !added {
         return;
     }
     let source = Source {
@@ -83,8 +83,7 @@ pub(super) fn write(
         flags: to.destination_flags(),
         ..row::key(thread, task)
     };
-    let mut entry =
-        Entry { key, bytes: 0, calls: 1, taken_calls: 0, own, taken: CallCosts::default() };
+    let mut entry = Entry { key, bytes: 0, calls: 1, taken_calls: 0, own, taken: CallCosts::default() };
     let paired = if bytes == 0 { 0 } else { memory::take(thread, registers, bytes, vectored, &mut entry) };
     if paired == bytes && bytes != 0 {
         return;

@@ -1,10 +1,6 @@
 //! Calls that have both ends in one: sendfile, `copy_file_range`.
 
-use zc_common::{
-    path::Path,
-    row::RowKey,
-    thread::Thread,
-};
+use zc_common::{path::Path, row::RowKey, thread::Thread};
 
 use crate::{
     kernel::{Typed, typed},
@@ -13,29 +9,22 @@ use crate::{
     thread::CallCosts,
 };
 
-/// sendfile(destination, source, …).
+/// sendfile(destination, source, …) or `copy_file_range(source, offset, destination, …)`.
 #[inline(always)]
-pub(super) fn sendfile(thread: *mut Thread, task: Typed, registers: Typed, bytes: u64, costs: CallCosts) {
-    let ends = (typed!(registers, regs_arg1), typed!(registers, regs_arg0));
-    transfer(thread, task, Path::Sendfile, ends, bytes, costs);
-}
-
-/// `copy_file_range(source, offset, destination, …)`.
-#[inline(always)]
-pub(super) fn copy_file_range(thread: *mut Thread, task: Typed, registers: Typed, bytes: u64, costs: CallCosts) {
-    let ends = (typed!(registers, regs_arg0), typed!(registers, regs_arg2));
-    transfer(thread, task, Path::CopyFileRange, ends, bytes, costs);
-}
-
-#[inline(always)]
-fn transfer(
+pub(super) fn both_ends(
     thread: *mut Thread,
     task: Typed,
-    path: Path,
-    (source_fd, destination_fd): (u64, u64),
+    registers: Typed,
     bytes: u64,
     own: CallCosts,
+    is_sendfile: bool,
 ) {
+    let first: u64 = typed!(registers, regs_arg0);
+    let (path, source_fd, destination_fd) = if is_sendfile {
+        (Path::Sendfile, typed!(registers, regs_arg1), first)
+    } else {
+        (Path::CopyFileRange, first, typed!(registers, regs_arg2))
+    };
     let source = object::end_of(thread, task, source_fd);
     let destination = object::end_of(thread, task, destination_fd);
     let mut entry = Entry {

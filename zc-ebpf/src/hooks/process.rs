@@ -23,9 +23,7 @@ use zc_common::{
 use crate::{
     arch,
     kernel::{Typed, current, fetch_add, global, typed, user_registers},
-    maps::{
-        EVENTS, PROCESSES, Process, ROWS, SESSION, THREADS, has, is_traced, lose, set_traced, wake_up,
-    },
+    maps::{EVENTS, PROCESSES, Process, ROWS, SESSION, THREADS, has, is_traced, lose, set_traced, wake_up},
     object, thread,
 };
 
@@ -193,7 +191,7 @@ fn send_exec(thread: *mut Thread, task: Typed, tgid: u32) {
     if !mm.is_null() {
         let file: u64 = typed!(mm, mm_exe_file);
         if let Some(file) = object::identify(file) {
-            exe = object::resolve(thread, task, &file).map_or(0, |(_, id)| id);
+            exe = object::resolve(thread, &file).map_or(0, |(_, id)| id);
         }
     }
     let Some(mut entry) = EVENTS.reserve::<ExecRecord>(0) else {

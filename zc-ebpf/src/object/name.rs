@@ -4,19 +4,17 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 use zc_common::{
-    object::{
-        ADDRESS_IPV4, NAME_BYTES, ObjectRecord, PATH_BYTES, PATH_DELETED, PATH_DEPTH, PATH_TRUNCATED,
-    },
+    object::{ADDRESS_IPV4, NAME_BYTES, ObjectRecord, PATH_BYTES, PATH_DELETED, PATH_DEPTH, PATH_TRUNCATED},
     path::Kind,
     record::RecordKind,
 };
 
 use super::File;
-use crate::kernel::{Typed, global, probe, typed};
+use crate::kernel::{Typed, current, global, probe, typed};
 
 /// Fills all of `record` but the unused end of its path.
 #[inline(always)]
-pub(super) fn write(record: *mut ObjectRecord, id: u32, kind: u8, task: Typed, file: &File, sock: u64) {
+pub(super) fn write(record: *mut ObjectRecord, id: u32, kind: u8, file: &File, sock: u64) {
     let superblock: u64 = probe!(file.inode, inode_i_sb).unwrap_or(0);
     // SAFETY: `record` is ring buffer memory of this size; its fields are written before any is read.
     unsafe {
@@ -35,7 +33,7 @@ pub(super) fn write(record: *mut ObjectRecord, id: u32, kind: u8, task: Typed, f
         (*record).reserved = 0;
     }
     if sock == 0 {
-        write_path(record, task, file);
+        write_path(record, file);
     } else if kind == Kind::Tcp as u8 || kind == Kind::Udp as u8 {
         write_addresses(record, sock);
     }
@@ -51,11 +49,23 @@ fn write_addresses(record: *mut ObjectRecord, sock: u64) {
         let family: u16 = probe!(sock, sock_skc_family).unwrap_or(0);
         if family == AF_INET {
             (*record).flags |= ADDRESS_IPV4;
-            bpf_probe_read_kernel(local, 4, (sock + u64::from(global!(OFFSETS.sock_skc_rcv_saddr))) as *const _);
+            bpf_probe_read_kernel(
+                local,
+                4,
+                (sock + u64::from(global!(OFFSETS.sock_skc_rcv_saddr))) as *const _,
+            );
             bpf_probe_read_kernel(remote, 4, (sock + u64::from(global!(OFFSETS.sock_skc_daddr))) as *const _);
         } else {
-            bpf_probe_read_kernel(local, 16, (sock + u64::from(global!(OFFSETS.sock_skc_v6_rcv_saddr))) as *const _);
-            bpf_probe_read_kernel(remote, 16, (sock + u64::from(global!(OFFSETS.sock_skc_v6_daddr))) as *const _);
+            bpf_probe_read_kernel(
+                local,
+                16,
+                (sock + u64::from(global!(OFFSETS.sock_skc_v6_rcv_saddr))) as *const _,
+            );
+            bpf_probe_read_kernel(
+                remote,
+                16,
+                (sock + u64::from(global!(OFFSETS.sock_skc_v6_daddr))) as *const _,
+            );
         }
         (*record).local_port = probe!(sock, sock_skc_num).unwrap_or(0);
         let remote_port: u16 = probe!(sock, sock_skc_dport).unwrap_or(0);
@@ -66,8 +76,8 @@ fn write_addresses(record: *mut ObjectRecord, sock: u64) {
 /// Follows the directory entries up to the root that the process sees, across mounts: what
 /// `prepend_path` in fs/d_path.c does.
 #[inline(always)]
-fn write_path(record: *mut ObjectRecord, task: Typed, file: &File) -> Option<()> {
-    let fs: Typed = typed!(task, task_fs);
+fn write_path(record: *mut ObjectRecord, file: &File) -> Option<()> {
+    let fs: Typed = typed!(current(), task_fs);
     // A task that is ending has none; then the path goes up to the root of its mount namespace.
     let (root_mount, root_entry) =
         if fs.is_null() { (0, 0) } else { (typed!(fs, fs_root_mnt), typed!(fs, fs_root_dentry)) };

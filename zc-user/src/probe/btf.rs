@@ -1,0 +1,184 @@
+//! Offsets of structure members, from the running kernel's BTF.
+
+use std::path::Path;
+
+use btfparse::{Offset, Readable, TypeInformation};
+use zc_common::config::Offsets;
+
+/// Where the kernel shows its own types (`CONFIG_DEBUG_INFO_BTF`, Linux 5.4).
+pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// Why offsets could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BtfError {
+    /// The file is not there or cannot be read.
+    #[error(
+        "cannot read {path}: {source}; zc takes the layout of kernel structures from there, so it needs a \
+         kernel built with CONFIG_DEBUG_INFO_BTF=y (every major distribution since 2020)"
+    )]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not BTF.
+    #[error("{path} is not BTF that zc understands: {message}")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// What the parser said.
+        message: String,
+    },
+    /// A structure or a member that zc needs is not in this kernel.
+    #[error(
+        "this kernel has no member `{member}` in `struct {structure}`: it is newer or older than what zc \
+         knows; please report this with the output of `uname -r`"
+    )]
+    NoMember {
+        /// The structure.
+        structure: &'static str,
+        /// The member, by its path of names.
+        member: &'static str,
+    },
+}
+
+struct Bytes(Vec<u8>);
+
+impl Readable for Bytes {
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> btfparse::Result<()> {
+        let end_of_file = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let start = usize::try_from(offset).map_err(|_| end_of_file())?;
+        let end = start.checked_add(buffer.len()).ok_or_else(end_of_file)?;
+        buffer.copy_from_slice(self.0.get(start..end).ok_or_else(end_of_file)?);
+        Ok(())
+    }
+}
+
+/// Reads every offset that the kernel programs need from the BTF file at `path`.
+pub fn read_offsets(path: &Path) -> Result<Offsets, BtfError> {
+    let name = || path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|source| BtfError::Unreadable { path: name(), source })?;
+    let types = TypeInformation::new(&Bytes(bytes))
+        .map_err(|error| BtfError::Malformed { path: name(), message: format!("{error:?}") })?;
+    let mut offsets = Offsets::default();
+    for &(structure, member, ref field) in MEMBERS {
+        *field(&mut offsets) =
+            offset_of(&types, structure, member).ok_or(BtfError::NoMember { structure, member })?;
+    }
+    Ok(offsets)
+}
+
+fn offset_of(types: &TypeInformation, structure: &str, member: &str) -> Option<u32> {
+    let id = types.id_of(structure)?;
+    match types.offset_of(id, member).ok()?.1 {
+        Offset::ByteOffset(bytes) => Some(bytes),
+        Offset::BitOffsetAndSize(..) => None,
+    }
+}
+
+type Field = fn(&mut Offsets) -> &mut u32;
+
+macro_rules! members {
+    ($($structure:literal . $member:literal => $field:ident),* $(,)?) => {
+        &[$(($structure, $member, (|offsets| &mut offsets.$field) as Field)),*]
+    };
+}
+
+/// Where each field of [`Offsets`] comes from. Members of the registers are those of x86-64.
+const MEMBERS: &[(&str, &str, Field)] = members![
+    "task_struct"."thread_info.status" => task_thread_info_status,
+    "task_struct"."pid" => task_pid,
+    "task_struct"."tgid" => task_tgid,
+    "task_struct"."group_leader" => task_group_leader,
+    "task_struct"."real_parent" => task_real_parent,
+    "task_struct"."start_boottime" => task_start_boottime,
+    "task_struct"."nvcsw" => task_nvcsw,
+    "task_struct"."nivcsw" => task_nivcsw,
+    "task_struct"."min_flt" => task_min_flt,
+    "task_struct"."maj_flt" => task_maj_flt,
+    "task_struct"."files" => task_files,
+    "task_struct"."fs" => task_fs,
+    "task_struct"."mm" => task_mm,
+    "task_struct"."comm" => task_comm,
+    "task_struct"."exit_code" => task_exit_code,
+    "task_struct"."self_exec_id" => task_self_exec_id,
+    "files_struct"."fdt" => files_fdt,
+    "fdtable"."max_fds" => fdtable_max_fds,
+    "fdtable"."fd" => fdtable_fd,
+    "file"."f_inode" => file_f_inode,
+    "file"."f_flags" => file_f_flags,
+    "file"."f_path.mnt" => file_f_path_mnt,
+    "file"."f_path.dentry" => file_f_path_dentry,
+    "file"."private_data" => file_private_data,
+    "inode"."i_mode" => inode_i_mode,
+    "inode"."i_sb" => inode_i_sb,
+    "inode"."i_ino" => inode_i_ino,
+    "inode"."i_rdev" => inode_i_rdev,
+    "inode"."i_generation" => inode_i_generation,
+    "super_block"."s_dev" => super_s_dev,
+    "super_block"."s_magic" => super_s_magic,
+    "dentry"."d_parent" => dentry_d_parent,
+    "dentry"."d_name.name" => dentry_d_name_name,
+    "dentry"."d_hash.pprev" => dentry_d_hash_pprev,
+    "vfsmount"."mnt_root" => vfsmount_mnt_root,
+    "mount"."mnt" => mount_mnt,
+    "mount"."mnt_parent" => mount_mnt_parent,
+    "mount"."mnt_mountpoint" => mount_mnt_mountpoint,
+    "fs_struct"."root.mnt" => fs_root_mnt,
+    "fs_struct"."root.dentry" => fs_root_dentry,
+    "mm_struct"."arg_start" => mm_arg_start,
+    "mm_struct"."arg_end" => mm_arg_end,
+    "mm_struct"."exe_file" => mm_exe_file,
+    "socket"."sk" => socket_sk,
+    "sock"."sk_type" => sock_sk_type,
+    "sock"."sk_protocol" => sock_sk_protocol,
+    "sock"."__sk_common.skc_family" => sock_skc_family,
+    "sock"."__sk_common.skc_daddr" => sock_skc_daddr,
+    "sock"."__sk_common.skc_rcv_saddr" => sock_skc_rcv_saddr,
+    "sock"."__sk_common.skc_dport" => sock_skc_dport,
+    "sock"."__sk_common.skc_num" => sock_skc_num,
+    "sock"."__sk_common.skc_v6_daddr" => sock_skc_v6_daddr,
+    "sock"."__sk_common.skc_v6_rcv_saddr" => sock_skc_v6_rcv_saddr,
+    "pt_regs"."orig_ax" => regs_number,
+    "pt_regs"."ax" => regs_result,
+    "pt_regs"."di" => regs_arg0,
+    "pt_regs"."si" => regs_arg1,
+    "pt_regs"."dx" => regs_arg2,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_has_a_member() {
+        assert_eq!(MEMBERS.len() * size_of::<u32>(), size_of::<Offsets>());
+    }
+
+    #[test]
+    fn no_field_is_filled_twice() {
+        let mut offsets = Offsets::default();
+        for (.., field) in MEMBERS {
+            *field(&mut offsets) += 1;
+        }
+        for (structure, member, field) in MEMBERS {
+            assert_eq!(*field(&mut offsets), 1, "{structure}.{member}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_a_sentence_that_says_what_to_do() {
+        let error = read_offsets(Path::new("/nonexistent/btf")).expect_err("there is no such file");
+        assert!(error.to_string().contains("CONFIG_DEBUG_INFO_BTF"), "{error}");
+    }
+
+    #[test]
+    fn rubbish_is_malformed_and_nothing_worse() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        for bytes in [&b""[..], b"\x9f\xeb\x01\0", &[0xFF; 64]] {
+            std::fs::write(file.path(), bytes).expect("written");
+            assert!(matches!(read_offsets(file.path()), Err(BtfError::Malformed { .. })));
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The list of hooks: one entry for each kernel program, with what it is for and how it is attached.
+
+/// How a program hangs on the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// A typed raw tracepoint (`tp_btf`, Linux 5.5).
+    TpBtf,
+    /// Stable tracepoints through perf events.
+    Tracepoint,
+}
+
+impl Method {
+    /// The name that the report uses.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TpBtf => "tp_btf",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+}
+
+/// When a hook is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Always.
+    Always,
+    /// When calls of every kind are counted.
+    CountingCalls,
+    /// When only the calls that move bytes are seen.
+    DataCallsOnly,
+    /// When page faults are counted.
+    CountingFaults,
+}
+
+/// One hook.
+#[derive(Clone, Copy, Debug)]
+pub struct Hook {
+    /// The name in reports: that of the tracepoint, or of a family of them.
+    pub name: &'static str,
+    /// The kernel program, by its name in the object.
+    pub program: &'static str,
+    /// How it is attached.
+    pub method: Method,
+    /// Where it is attached: one tracepoint, or several of the category `syscalls`.
+    pub targets: &'static [&'static str],
+    /// When.
+    pub when: When,
+    /// Without it there is nothing to report.
+    pub required: bool,
+    /// What is missing from the report without it.
+    pub purpose: &'static str,
+}
+
+/// Calls that move bytes, by their tracepoints of the category `syscalls`.
+const DATA_CALLS: &[&str] = &[
+    "sys_exit_read",
+    "sys_exit_pread64",
+    "sys_exit_readv",
+    "sys_exit_preadv",
+    "sys_exit_preadv2",
+    "sys_exit_write",
+    "sys_exit_pwrite64",
+    "sys_exit_writev",
+    "sys_exit_pwritev",
+    "sys_exit_pwritev2",
+    "sys_exit_sendfile64",
+    "sys_exit_copy_file_range",
+];
+
+/// Every hook, in the order in which they are attached: what ends things before what begins them, so that
+/// nothing begins whose end would not be seen.
+pub const HOOKS: &[Hook] = &[
+    Hook {
+        name: "sched_process_exit",
+        program: "zc_exit",
+        method: Method::TpBtf,
+        targets: &["sched_process_exit"],
+        when: When::Always,
+        required: true,
+        purpose: "processes that end",
+    },
+    Hook {
+        name: "sys_exit",
+        program: "zc_sys_exit",
+        method: Method::TpBtf,
+        targets: &["sys_exit"],
+        when: When::CountingCalls,
+        required: true,
+        purpose: "the ends of all calls: transfers, and the number of calls",
+    },
+    Hook {
+        name: "syscalls:sys_exit_*",
+        program: "zc_exit_data",
+        method: Method::Tracepoint,
+        targets: DATA_CALLS,
+        when: When::DataCallsOnly,
+        required: true,
+        purpose: "the ends of the calls that move bytes: transfers",
+    },
+    Hook {
+        name: "sched_switch",
+        program: "zc_sched_switch",
+        method: Method::TpBtf,
+        targets: &["sched_switch"],
+        when: When::Always,
+        required: false,
+        purpose: "the context switches within the calls of a path",
+    },
+    Hook {
+        name: "page_fault_kernel",
+        program: "zc_fault_kernel",
+        method: Method::TpBtf,
+        targets: &["page_fault_kernel"],
+        when: When::CountingFaults,
+        required: false,
+        purpose: "the page faults within the calls of a path",
+    },
+    Hook {
+        name: "page_fault_user",
+        program: "zc_fault_user",
+        method: Method::TpBtf,
+        targets: &["page_fault_user"],
+        when: When::CountingFaults,
+        required: false,
+        purpose: "the mode switches by page faults",
+    },
+    Hook {
+        name: "sched_process_exec",
+        program: "zc_exec",
+        method: Method::TpBtf,
+        targets: &["sched_process_exec"],
+        when: When::Always,
+        required: true,
+        purpose: "the beginning of the command, and programs that processes run",
+    },
+    Hook {
+        name: "sched_process_fork",
+        program: "zc_fork",
+        method: Method::TpBtf,
+        targets: &["sched_process_fork"],
+        when: When::Always,
+        required: true,
+        purpose: "children",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_one_hook_sees_the_ends_of_calls_whichever_way_is_chosen() {
+        for unwanted in [When::CountingCalls, When::DataCallsOnly] {
+            let ends = HOOKS
+                .iter()
+                .filter(|hook| matches!(hook.when, When::CountingCalls | When::DataCallsOnly))
+                .filter(|hook| hook.when != unwanted);
+            assert_eq!(ends.count(), 1);
+        }
+    }
+}

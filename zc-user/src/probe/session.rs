@@ -1,0 +1,267 @@
+//! Loading the kernel programs and attaching them.
+
+use std::{os::unix::fs::MetadataExt as _, path::Path};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    programs::{BtfTracePoint, ProgramError, TracePoint},
+};
+use zc_common::{
+    config::{CONFIG, COUNT_CALLS, COUNT_FAULTS, Config, FOLLOW, OFFSETS},
+    maps::{
+        EVENTS, FLOWS_DEFAULT, OBJECTS, OBJECTS_DEFAULT, PAIR_SETS_DEFAULT, PAIRS, PROCESSES,
+        RING_BYTES_DEFAULT, ROWS, ROWS_DEFAULT, THREADS, THREADS_DEFAULT,
+    },
+};
+
+use super::{
+    OBJECT,
+    btf::{self, BtfError},
+    facts,
+    hook::{HOOKS, Hook, Method, When},
+};
+
+/// How to trace.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Trace the children of traced processes.
+    pub follow: bool,
+    /// Count calls of every kind, not only those that move bytes.
+    pub count_calls: bool,
+    /// Count page faults.
+    pub count_faults: bool,
+    /// Trace this process from its next exec on; 0 for none. In the PID namespace of the caller.
+    pub root_pid: u32,
+    /// Sizes of what is kept in the kernel.
+    pub sizes: Sizes,
+}
+
+/// Sizes of what is kept in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Rows.
+    pub rows: u32,
+    /// Files and sockets with a name.
+    pub objects: u32,
+    /// Threads.
+    pub threads: u32,
+    /// Bytes of the ring buffer; a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Sets of memory intervals; a power of two.
+    pub pair_sets: u32,
+    /// Named flows of a process.
+    pub flows: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            rows: ROWS_DEFAULT,
+            objects: OBJECTS_DEFAULT,
+            threads: THREADS_DEFAULT,
+            ring_bytes: RING_BYTES_DEFAULT,
+            pair_sets: PAIR_SETS_DEFAULT,
+            flows: FLOWS_DEFAULT,
+        }
+    }
+}
+
+/// Why nothing can be traced.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The binary has no kernel programs in it.
+    #[error(
+        "this zc was built without its kernel programs and cannot trace; build it with `cargo xtask build`, \
+         which installs the eBPF toolchain that it needs"
+    )]
+    NoObject,
+    /// The layout of the kernel's structures is not known.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// The caller may not load programs.
+    #[error("{0}")]
+    NotPermitted(String),
+    /// The kernel refused the object.
+    #[error("the kernel did not take zc's maps: {message}")]
+    Load {
+        /// What went wrong.
+        message: String,
+    },
+    /// A program that is needed could not be attached.
+    #[error("cannot attach `{hook}`, without which there is no {purpose}: {reason}")]
+    Hook {
+        /// Which.
+        hook: &'static str,
+        /// What it is for.
+        purpose: &'static str,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// What became of a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookState {
+    /// Which.
+    pub hook: &'static str,
+    /// How it would be, or is, attached.
+    pub method: Method,
+    /// What came of it.
+    pub status: Status,
+}
+
+/// What came of attaching a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It works.
+    Attached,
+    /// It does not, for this reason.
+    Unavailable(String),
+    /// It was not wanted; this says how to want it.
+    Disabled(&'static str),
+}
+
+/// Loaded and attached programs; dropping it takes them away.
+pub struct Session {
+    /// The maps and programs.
+    pub ebpf: Ebpf,
+    /// What became of each hook.
+    pub hooks: Vec<HookState>,
+}
+
+impl Session {
+    /// Loads and attaches what `options` ask for.
+    pub fn start(options: &Options) -> Result<Self, SessionError> {
+        let (mut ebpf, btf) = load(options)?;
+        let mut hooks = Vec::with_capacity(HOOKS.len());
+        for hook in HOOKS {
+            let status = match unwanted(hook, options) {
+                Some(reason) => Status::Disabled(reason),
+                None => match attach(&mut ebpf, &btf, hook) {
+                    Ok(()) => Status::Attached,
+                    Err(error) if hook.required => {
+                        return Err(SessionError::Hook {
+                            hook: hook.name,
+                            purpose: hook.purpose,
+                            reason: refusal(&error),
+                        });
+                    }
+                    Err(error) => Status::Unavailable(refusal(&error)),
+                },
+            };
+            hooks.push(HookState { hook: hook.name, method: hook.method, status });
+        }
+        Ok(Self { ebpf, hooks })
+    }
+
+    /// Whether a hook is attached.
+    pub fn has(&self, name: &str) -> bool {
+        self.hooks.iter().any(|state| state.hook == name && state.status == Status::Attached)
+    }
+}
+
+/// Loads the object's maps, with the programs ready to be loaded one by one.
+pub(super) fn load(options: &Options) -> Result<(Ebpf, Btf), SessionError> {
+    if OBJECT.is_empty() {
+        return Err(SessionError::NoObject);
+    }
+    if let Some(missing) = facts::missing_privileges() {
+        return Err(SessionError::NotPermitted(missing));
+    }
+    let offsets = btf::read_offsets(Path::new(btf::VMLINUX))?;
+    let btf = Btf::from_sys_fs().map_err(|error| SessionError::Load { message: error.to_string() })?;
+    let Sizes { rows, objects, threads, ring_bytes, pair_sets, flows } = options.sizes;
+    let (pid_ns_device, pid_ns_inode) = pid_namespace();
+    let flag = |wanted, flag| if wanted { flag } else { 0 };
+    let config = Config {
+        pid_ns_device,
+        pid_ns_inode,
+        root_pid: options.root_pid,
+        flows_max: flows,
+        pair_set_mask: pair_sets - 1,
+        flags: flag(options.follow, FOLLOW)
+            | flag(options.count_calls, COUNT_CALLS)
+            | flag(options.count_faults, COUNT_FAULTS),
+        ring_bytes: ring_bytes.into(),
+    };
+    let ebpf = EbpfLoader::new()
+        .btf(Some(&btf))
+        .override_global(CONFIG, &config, true)
+        .override_global(OFFSETS, &offsets, true)
+        .map_max_entries(ROWS, rows)
+        .map_max_entries(OBJECTS, objects)
+        .map_max_entries(THREADS, threads)
+        .map_max_entries(PROCESSES, threads)
+        .map_max_entries(PAIRS, pair_sets)
+        .map_max_entries(EVENTS, ring_bytes)
+        .load(OBJECT)
+        .map_err(|error| SessionError::Load { message: chain(&error) })?;
+    Ok((ebpf, btf))
+}
+
+/// Why a hook is left out, when it is.
+fn unwanted(hook: &Hook, options: &Options) -> Option<&'static str> {
+    match hook.when {
+        When::CountingCalls if !options.count_calls => Some("calls of every kind are not counted"),
+        When::DataCallsOnly if options.count_calls => Some("sys_exit sees all calls"),
+        When::CountingFaults if !options.count_faults => Some("page faults are not counted"),
+        _ => None,
+    }
+}
+
+/// Loads one program and attaches it everywhere.
+pub(super) fn attach(ebpf: &mut Ebpf, btf: &Btf, hook: &Hook) -> Result<(), ProgramError> {
+    let unknown = || ProgramError::InvalidName { name: hook.program.to_owned() };
+    let program = ebpf.program_mut(hook.program).ok_or_else(unknown)?;
+    match hook.method {
+        Method::TpBtf => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            for target in hook.targets {
+                program.load(target, btf)?;
+                program.attach()?;
+            }
+        }
+        Method::Tracepoint => {
+            let program: &mut TracePoint = program.try_into()?;
+            program.load()?;
+            for target in hook.targets {
+                program.attach("syscalls", target)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The PID namespace of this process, as `bpf_get_ns_current_pid_tgid` wants it named.
+fn pid_namespace() -> (u64, u64) {
+    std::fs::metadata("/proc/self/ns/pid").map_or((0, 0), |metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// A refusal in words: what the kernel said, and the end of the verifier's log, where its reason is.
+fn refusal(error: &ProgramError) -> String {
+    const LOG_LINES: usize = 3;
+    if let ProgramError::LoadError { io_error, verifier_log } = error {
+        let log = verifier_log.to_string();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+        if lines.is_empty() {
+            return format!("the kernel refuses this type of program ({io_error})");
+        }
+        let last = lines[lines.len().saturating_sub(LOG_LINES)..].join(" / ");
+        return format!("the verifier refuses the program ({io_error}): {last}");
+    }
+    chain(error)
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
