@@ -2,6 +2,8 @@
 //!
 //! `model` is the one truth and knows neither BPF nor a screen; `render` and `export` are views of it.
 
+pub mod cli;
 pub mod export;
 pub mod model;
 pub mod render;
+pub mod resolve;
