@@ -1,2 +1,11 @@
-//! The user side of zc.
+//! The user side of zc: from the kernel's maps to a report.
+//!
+//! `model` is the one truth and knows neither BPF nor a screen; `render` and `export` are views of it.
+
+pub mod cli;
+pub mod collect;
+pub mod export;
+pub mod model;
 pub mod probe;
+pub mod render;
+pub mod resolve;

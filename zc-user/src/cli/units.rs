@@ -1,0 +1,155 @@
+//! Sizes and times as people type them.
+
+use std::time::Duration;
+
+/// Why a size or a time was not understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnitError {
+    /// It does not begin with a number.
+    #[error("expected a number such as {0}")]
+    NoNumber(&'static str),
+    /// The unit is not one of them.
+    #[error("unknown unit {unit:?}: use {known}")]
+    UnknownUnit {
+        /// What was typed.
+        unit: String,
+        /// What could have been.
+        known: &'static str,
+    },
+    /// It does not fit.
+    #[error("too large")]
+    TooLarge,
+    /// A number that has to be a power of two.
+    #[error("must be a power of two from {0} to {1}")]
+    NotPowerOfTwo(u64, u64),
+}
+
+const SIZE_UNITS: &str = "B, KiB, MiB, GiB, TiB (of 1024) or kB, MB, GB, TB (of 1000)";
+const TIME_UNITS: &str = "ms, s, m, h or d";
+
+/// `4096`, `64KiB`, `64K`, `1GB`.
+pub fn size(text: &str) -> Result<u64, UnitError> {
+    let (number, unit) = leading_number(text, "64KiB")?;
+    let scale: u64 = match unit {
+        "" | "B" => 1,
+        "K" | "KiB" => 1 << 10,
+        "M" | "MiB" => 1 << 20,
+        "G" | "GiB" => 1 << 30,
+        "T" | "TiB" => 1 << 40,
+        "kB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        _ => return Err(UnitError::UnknownUnit { unit: unit.to_owned(), known: SIZE_UNITS }),
+    };
+    number.checked_mul(scale).ok_or(UnitError::TooLarge)
+}
+
+/// `90` (seconds), `500ms`, `3m`, `1h30m`.
+pub fn duration(text: &str) -> Result<Duration, UnitError> {
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    loop {
+        let (number, after) = leading_number(rest, "3m")?;
+        let unit_len = after.find(|character: char| character.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, next) = after.split_at(unit_len);
+        let milliseconds: u64 = match unit {
+            "ms" => 1,
+            "" | "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(UnitError::UnknownUnit { unit: unit.to_owned(), known: TIME_UNITS }),
+        };
+        let part = number.checked_mul(milliseconds).ok_or(UnitError::TooLarge)?;
+        total = total.checked_add(Duration::from_millis(part)).ok_or(UnitError::TooLarge)?;
+        if next.is_empty() {
+            return Ok(total);
+        }
+        rest = next;
+    }
+}
+
+/// A size of the ring buffer: a power of two from a page to 1 GiB.
+pub fn ring_bytes(text: &str) -> Result<u32, UnitError> {
+    power_of_two(size(text)?, 4096, 1 << 30)
+}
+
+/// A number of sets for pairs: a power of two up to 2^20 (384 MiB).
+pub fn pair_sets(text: &str) -> Result<u32, UnitError> {
+    power_of_two(size(text)?, 1, 1 << 20)
+}
+
+fn power_of_two(value: u64, low: u64, high: u64) -> Result<u32, UnitError> {
+    u32::try_from(value)
+        .ok()
+        .filter(|_| value.is_power_of_two() && (low..=high).contains(&value))
+        .ok_or(UnitError::NotPowerOfTwo(low, high))
+}
+
+fn leading_number<'a>(text: &'a str, example: &'static str) -> Result<(u64, &'a str), UnitError> {
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, rest) = text.split_at(digits);
+    if number.is_empty() {
+        return Err(UnitError::NoNumber(example));
+    }
+    Ok((number.parse().map_err(|_| UnitError::TooLarge)?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_binary_and_decimal_units() {
+        let table = [
+            ("0", Ok(0)),
+            ("4096", Ok(4096)),
+            ("7B", Ok(7)),
+            ("64KiB", Ok(65_536)),
+            ("64K", Ok(65_536)),
+            ("3MiB", Ok(3 << 20)),
+            ("2GB", Ok(2_000_000_000)),
+            ("1T", Ok(1 << 40)),
+            ("", Err(UnitError::NoNumber("64KiB"))),
+            ("-1", Err(UnitError::NoNumber("64KiB"))),
+            ("KiB", Err(UnitError::NoNumber("64KiB"))),
+            ("99999999999999999999", Err(UnitError::TooLarge)),
+            ("99999999999T", Err(UnitError::TooLarge)),
+        ];
+        for (text, expected) in table {
+            assert_eq!(size(text), expected, "{text}");
+        }
+        assert!(matches!(size("5 KiB"), Err(UnitError::UnknownUnit { .. })));
+        assert!(matches!(size("1.5MiB"), Err(UnitError::UnknownUnit { .. })));
+        assert!(matches!(size("5kib"), Err(UnitError::UnknownUnit { .. })));
+    }
+
+    #[test]
+    fn times_are_sums_of_parts() {
+        let table = [
+            ("90", 90_000),
+            ("500ms", 500),
+            ("3m", 180_000),
+            ("1h30m", 5_400_000),
+            ("1m30", 90_000),
+            ("2d", 172_800_000),
+            ("0", 0),
+        ];
+        for (text, milliseconds) in table {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        assert!(matches!(duration("3 m"), Err(UnitError::UnknownUnit { .. })));
+        assert_eq!(duration("m"), Err(UnitError::NoNumber("3m")));
+        assert_eq!(duration("99999999999999999d"), Err(UnitError::TooLarge));
+    }
+
+    #[test]
+    fn maps_that_need_a_power_of_two_get_one() {
+        assert_eq!(ring_bytes("8MiB"), Ok(8 << 20));
+        assert_eq!(pair_sets("4096"), Ok(4096));
+        for text in ["0", "1KiB", "12KiB", "2GiB", "1T"] {
+            assert_eq!(ring_bytes(text), Err(UnitError::NotPowerOfTwo(4096, 1 << 30)), "{text}");
+        }
+    }
+}

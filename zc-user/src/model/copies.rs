@@ -1,0 +1,179 @@
+//! CPU copies by inference: from the path, the kinds of its ends and known kernel behaviour.
+//!
+//! What the rules rely on: a read from a file's page cache or from a socket's or pipe's buffers copies
+//! each byte to user memory once (`copy_to_user`), a write to them copies each byte once from there
+//! (`copy_from_user`). What drivers of terminals and devices do, and whether `O_DIRECT` was honoured, is
+//! theirs to decide. What sendfile and `copy_file_range` did has to be seen.
+
+use zc_common::path::{Kind, Path};
+
+use super::{
+    reason::Reason,
+    report::{Evidence, Verdict},
+    verdict::{Known, verdict},
+};
+
+/// What is known about the copies of some payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copies {
+    /// Bytes copied by the processor; `None` when of no byte it is known.
+    pub copied: Option<u64>,
+    /// Bytes handed on by reference; `None` when of no byte it is known.
+    pub by_reference: Option<u64>,
+    /// Payload of which it is not known, for at least one of its legs.
+    pub unknown: u64,
+    /// How it is known.
+    pub evidence: Evidence,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// One end of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndKind {
+    /// What it is.
+    pub kind: Kind,
+    /// It was open with `O_DIRECT`.
+    pub direct: bool,
+}
+
+/// The copies of `bytes` that took `path` from `source` to `destination`, as far as they can be inferred.
+pub fn infer(path: Path, source: EndKind, destination: EndKind, bytes: u64) -> Copies {
+    if bytes == 0 {
+        return Copies::none();
+    }
+    match path {
+        Path::Read => Copies::of_legs(bytes, &[unknown_leg(source)], Reason::ReadIntoMemory),
+        Path::Write => Copies::of_legs(bytes, &[unknown_leg(destination)], Reason::WrittenFromMemory),
+        Path::ReadWrite => {
+            let legs = [unknown_leg(source), unknown_leg(destination)];
+            Copies::of_legs(bytes, &legs, Reason::ThroughMemory)
+        }
+        Path::Sendfile => Copies::unknown(bytes, Reason::Sendfile),
+        Path::CopyFileRange => Copies::unknown(bytes, Reason::CopyFileRange),
+        Path::Thread => Copies::none(),
+    }
+}
+
+/// Why it is not known whether the leg between this end and user memory copied; `None` when it did, once.
+fn unknown_leg(end: EndKind) -> Option<Reason> {
+    match end.kind {
+        _ if end.direct => Some(Reason::DirectIo),
+        Kind::File | Kind::Tcp | Kind::Udp | Kind::Unix | Kind::Pipe => None,
+        Kind::Tty | Kind::Device | Kind::Other => Some(Reason::DriverDecides),
+        // Memory is no end of a leg's kernel side: a descriptor that was not resolved.
+        Kind::Unknown | Kind::Memory => Some(Reason::EndUnknown),
+    }
+}
+
+impl Copies {
+    /// Of no payload.
+    pub const fn none() -> Self {
+        Self {
+            copied: None,
+            by_reference: None,
+            unknown: 0,
+            evidence: Evidence::Inferred,
+            reason: Reason::NoBytes,
+        }
+    }
+
+    const fn unknown(bytes: u64, reason: Reason) -> Self {
+        Self { unknown: bytes, reason, ..Self::none() }
+    }
+
+    fn of_legs(bytes: u64, legs: &[Option<Reason>], copied: Reason) -> Self {
+        let known = legs.iter().filter(|leg| leg.is_none()).count() as u64;
+        match legs.iter().flatten().max() {
+            Some(&reason) if known == 0 => Self::unknown(bytes, reason),
+            worst => Self {
+                copied: Some(bytes.saturating_mul(known)),
+                by_reference: Some(0),
+                unknown: if worst.is_some() { bytes } else { 0 },
+                reason: worst.copied().unwrap_or(copied),
+                ..Self::none()
+            },
+        }
+    }
+
+    /// Both together: known amounts add up, the weaker evidence and the stronger reason stay.
+    pub fn add(&mut self, other: &Self) {
+        self.copied = sum_of_known(self.copied, other.copied);
+        self.by_reference = sum_of_known(self.by_reference, other.by_reference);
+        self.unknown += other.unknown;
+        self.evidence = self.evidence.max(other.evidence);
+        self.reason = self.reason.max(other.reason);
+    }
+
+    /// The judgement on `bytes` of payload.
+    pub fn verdict(&self, bytes: u64) -> Verdict {
+        let Self { copied, by_reference, unknown, evidence, reason: _ } = *self;
+        verdict(&Known { bytes, copied, by_reference, unknown, evidence })
+    }
+}
+
+/// The sum of what is known; `None` when neither is.
+pub fn sum_of_known(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a + b),
+        (known, None) | (None, known) => known,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn end(kind: Kind) -> EndKind {
+        EndKind { kind, direct: false }
+    }
+    const FILE: EndKind = end(Kind::File);
+    const MEMORY: EndKind = end(Kind::Memory);
+    const DIRECT: EndKind = EndKind { kind: Kind::File, direct: true };
+
+    #[test]
+    fn copies_of_the_table() {
+        use Path::{CopyFileRange, Read, ReadWrite, Sendfile, Write};
+        let (tcp, tty, gone) = (end(Kind::Tcp), end(Kind::Tty), end(Kind::Unknown));
+        let table = [
+            (Read, FILE, MEMORY, Some(7), 0, Reason::ReadIntoMemory),
+            (Read, end(Kind::Unix), MEMORY, Some(7), 0, Reason::ReadIntoMemory),
+            (Read, DIRECT, MEMORY, None, 7, Reason::DirectIo),
+            (Read, gone, MEMORY, None, 7, Reason::EndUnknown),
+            (Write, MEMORY, end(Kind::Pipe), Some(7), 0, Reason::WrittenFromMemory),
+            (Write, MEMORY, tty, None, 7, Reason::DriverDecides),
+            (Write, MEMORY, end(Kind::Device), None, 7, Reason::DriverDecides),
+            (ReadWrite, FILE, tcp, Some(14), 0, Reason::ThroughMemory),
+            (ReadWrite, FILE, tty, Some(7), 7, Reason::DriverDecides),
+            (ReadWrite, tty, end(Kind::Udp), Some(7), 7, Reason::DriverDecides),
+            (ReadWrite, DIRECT, DIRECT, None, 7, Reason::DirectIo),
+            (Sendfile, FILE, tcp, None, 7, Reason::Sendfile),
+            (Sendfile, FILE, FILE, None, 7, Reason::Sendfile),
+            (CopyFileRange, FILE, FILE, None, 7, Reason::CopyFileRange),
+        ];
+        for (path, source, destination, copied, unknown, reason) in table {
+            let copies = infer(path, source, destination, 7);
+            assert_eq!((copies.copied, copies.unknown, copies.reason), (copied, unknown, reason), "{path:?}");
+            assert_eq!(copies.by_reference, copied.map(|_| 0));
+            assert_eq!(copies.evidence, Evidence::Inferred);
+            assert_ne!(copies.verdict(7), Verdict::ZeroCopy);
+            assert_eq!(copies.verdict(7) == Verdict::Copied, unknown == 0);
+        }
+    }
+
+    #[test]
+    fn no_bytes_are_neither_copied_nor_unknown() {
+        for path in Path::ALL {
+            assert_eq!(infer(path, FILE, DIRECT, 0), Copies::none());
+        }
+        assert_eq!(Copies::none().verdict(0), Verdict::Unknown);
+    }
+
+    #[test]
+    fn buffered_and_direct_bytes_of_one_row_add_up_to_a_row_that_is_not_known() {
+        let mut copies = infer(Path::Read, FILE, MEMORY, 10);
+        copies.add(&infer(Path::Read, DIRECT, MEMORY, 5));
+        assert_eq!((copies.copied, copies.unknown, copies.reason), (Some(10), 5, Reason::DirectIo));
+        assert_eq!(copies.verdict(15), Verdict::Unknown);
+    }
+}

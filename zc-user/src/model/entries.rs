@@ -1,0 +1,153 @@
+//! The rows of one process, threads added up, and what reads lose to the pairs made from them.
+
+use std::collections::BTreeMap;
+
+use zc_common::{
+    path::{Kind, Path},
+    row::{Costs, DIRECT_DESTINATION, DIRECT_SOURCE, RowKey, RowValue},
+};
+
+use super::copies::{Copies, EndKind, infer};
+
+/// A [`RowKey`] without the thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct EntryKey {
+    pub(super) path: Path,
+    pub(super) source_kind: Kind,
+    pub(super) destination_kind: Kind,
+    pub(super) flags: u8,
+    pub(super) source: u32,
+    pub(super) destination: u32,
+}
+
+impl EntryKey {
+    /// The key of a row; `None` when its path is not one of this version's.
+    pub(super) fn of(row: &RowKey) -> Option<Self> {
+        Some(Self {
+            path: Path::from_u8(row.path)?,
+            source_kind: Kind::from_u8(row.source_kind).unwrap_or(Kind::Unknown),
+            destination_kind: Kind::from_u8(row.destination_kind).unwrap_or(Kind::Unknown),
+            flags: row.flags & (DIRECT_SOURCE | DIRECT_DESTINATION),
+            source: row.source,
+            destination: row.destination,
+        })
+    }
+
+    /// The leg that filled the memory which this pair was written from.
+    fn leg(self) -> Self {
+        Self {
+            path: Path::Read,
+            destination_kind: Kind::Memory,
+            flags: self.flags & DIRECT_SOURCE,
+            destination: 0,
+            ..self
+        }
+    }
+
+    fn copies(&self, bytes: u64) -> Copies {
+        let source = EndKind { kind: self.source_kind, direct: self.flags & DIRECT_SOURCE != 0 };
+        let destination =
+            EndKind { kind: self.destination_kind, direct: self.flags & DIRECT_DESTINATION != 0 };
+        infer(self.path, source, destination, bytes)
+    }
+}
+
+/// What was moved, before it is known what part of it belongs to pairs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    bytes: u64,
+    transfers: u64,
+    own: Costs,
+    taken: Costs,
+}
+
+/// All rows of one process.
+#[derive(Debug, Default)]
+pub(super) struct Entries(BTreeMap<EntryKey, Entry>);
+
+/// Several entries together, ready to be shown.
+#[derive(Clone, Debug)]
+pub(super) struct Sum {
+    pub(super) bytes: u64,
+    pub(super) transfers: u64,
+    pub(super) costs: Costs,
+    pub(super) copies: Copies,
+}
+
+impl Entries {
+    /// Adds the row of a thread.
+    pub(super) fn add(&mut self, key: EntryKey, value: &RowValue) {
+        let entry = self.0.entry(key).or_default();
+        entry.bytes += value.bytes;
+        entry.transfers += value.transfers;
+        entry.own.add(&value.own);
+        entry.taken.add(&value.taken);
+    }
+
+    /// Takes off the legs what pairs took from them, so that each byte and each call is in one place.
+    ///
+    /// Returns how many legs had less than was taken from them: none, unless rows were lost or read while
+    /// their threads went on.
+    pub(super) fn settle(&mut self) -> u64 {
+        let mut wanted = BTreeMap::<EntryKey, Entry>::new();
+        for (key, pair) in self.0.iter_mut().filter(|(key, _)| key.path == Path::ReadWrite) {
+            let leg = wanted.entry(key.leg()).or_default();
+            leg.bytes += pair.bytes;
+            leg.taken.add(&pair.taken);
+            pair.own.add(&pair.taken);
+        }
+        let mut short = 0;
+        for (key, want) in wanted {
+            let leg = self.0.entry(key).or_default();
+            short += u64::from(!leg.covers(&want));
+            leg.bytes = leg.bytes.saturating_sub(want.bytes);
+            // Every read that was taken had moved bytes: it was a transfer.
+            leg.transfers = leg.transfers.saturating_sub(want.taken.calls);
+            leg.own.subtract(&want.taken);
+        }
+        self.0.retain(|_, entry| entry.bytes != 0 || entry.own.calls != 0);
+        short
+    }
+
+    /// Adds up what has the same key, leaving out what has none.
+    pub(super) fn group<K: Ord>(&self, key_of: impl Fn(&EntryKey) -> Option<K>) -> BTreeMap<K, Sum> {
+        let mut groups = BTreeMap::<K, Sum>::new();
+        for (key, entry) in &self.0 {
+            if let Some(group) = key_of(key) {
+                groups.entry(group).or_insert_with(Sum::new).add(key, entry);
+            }
+        }
+        groups
+    }
+}
+
+impl Entry {
+    fn covers(&self, want: &Self) -> bool {
+        let Costs { calls, voluntary, involuntary, minor, major } = want.taken;
+        want.bytes <= self.bytes
+            && calls <= self.transfers
+            && calls <= self.own.calls
+            && voluntary <= self.own.voluntary
+            && involuntary <= self.own.involuntary
+            && minor <= self.own.minor
+            && major <= self.own.major
+    }
+}
+
+impl Sum {
+    const fn new() -> Self {
+        Self {
+            bytes: 0,
+            transfers: 0,
+            costs: Costs { calls: 0, voluntary: 0, involuntary: 0, minor: 0, major: 0 },
+            copies: Copies::none(),
+        }
+    }
+
+    fn add(&mut self, key: &EntryKey, entry: &Entry) {
+        self.bytes += entry.bytes;
+        self.transfers += entry.transfers;
+        self.costs.add(&entry.own);
+        self.copies.add(&key.copies(entry.bytes));
+    }
+}

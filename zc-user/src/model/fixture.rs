@@ -1,0 +1,44 @@
+//! Samples for tests.
+
+use std::collections::{BTreeMap, HashMap};
+
+use zc_common::row::Costs;
+
+use super::{
+    report::{Host, SelfCost, Window},
+    samples::{Counted, Samples, ThreadTotals},
+};
+
+/// A session in which nothing happened.
+pub(crate) fn samples() -> Samples {
+    Samples {
+        host: Host {
+            kernel: "6.12.0".to_owned(),
+            arch: "x86_64".to_owned(),
+            hostname: "host".to_owned(),
+            cpus: 4,
+        },
+        window: Window { start: "2026-03-01T12:00:00Z".parse().unwrap(), seconds: 2.5 },
+        hooks: Vec::new(),
+        lost: BTreeMap::from([("ring_full".to_owned(), 0)]),
+        self_cost: SelfCost::default(),
+        counted: Counted::default(),
+        rows: Vec::new(),
+        objects: HashMap::new(),
+        processes: Vec::new(),
+        live_totals: Vec::new(),
+    }
+}
+
+/// A thread of process `tgid` that started at 1.
+pub(crate) fn totals(process: u32, tid: u32, flags: u32) -> ThreadTotals {
+    ThreadTotals {
+        tid,
+        thread_start_ns: 1,
+        tgid: process,
+        process_start_ns: 1,
+        flags,
+        own: Costs { calls: 10, voluntary: 3, involuntary: 2, minor: 12, major: 1 },
+        user_faults: 7,
+    }
+}

@@ -1,0 +1,20 @@
+//! Processes, paths, flows and verdicts: the one truth that every view shows.
+//!
+//! [`samples::Samples`] goes in, [`report::Report`] comes out of [`account::account`].
+
+pub mod account;
+pub mod copies;
+mod entries;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod flows;
+mod names;
+pub mod reason;
+pub mod report;
+pub mod samples;
+pub mod totals;
+pub mod verdict;
+
+pub use account::account;
+pub use report::Report;
+pub use samples::Samples;

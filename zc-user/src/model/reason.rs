@@ -1,0 +1,115 @@
+//! Why a verdict is what it is: a closed list, each with what to do about it.
+//!
+//! `docs/accounting.md` lists the same sentences; a test holds the two together.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why bytes were copied, or why it is not known. The later one of the list wins when a row has two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
+pub enum Reason {
+    /// Only end of file, errors and empty calls.
+    NoBytes,
+    /// A read leg.
+    ReadIntoMemory,
+    /// A write leg.
+    WrittenFromMemory,
+    /// Both legs.
+    ThroughMemory,
+    /// A terminal, device or other file whose driver decides.
+    DriverDecides,
+    /// `O_DIRECT`.
+    DirectIo,
+    /// The descriptor did not say what it was.
+    EndUnknown,
+    /// `copy_file_range(2)`.
+    CopyFileRange,
+    /// `sendfile(2)`.
+    Sendfile,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 9] = [
+        Self::NoBytes,
+        Self::ReadIntoMemory,
+        Self::WrittenFromMemory,
+        Self::ThroughMemory,
+        Self::DriverDecides,
+        Self::DirectIo,
+        Self::EndUnknown,
+        Self::CopyFileRange,
+        Self::Sendfile,
+    ];
+
+    /// The sentence in the report.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NoBytes => "no bytes moved",
+            Self::ReadIntoMemory => "read into user memory",
+            Self::WrittenFromMemory => "written from user memory",
+            Self::ThroughMemory => "passed through user memory",
+            Self::DriverDecides => "not witnessed: the driver of a terminal or device decides",
+            Self::DirectIo => "not witnessed: the file was opened with O_DIRECT",
+            Self::EndUnknown => "not witnessed: the descriptor was closed or reused during the call",
+            Self::CopyFileRange => "not witnessed: copy_file_range shares extents or copies pages",
+            Self::Sendfile => "not witnessed: sendfile hands on pages or copies them",
+        }
+    }
+
+    /// What a user can do about it, in a few words.
+    pub const fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::ReadIntoMemory => Some("a mapping (mmap) reads without this copy"),
+            Self::WrittenFromMemory => Some("data that is in a file can be sent with sendfile or splice"),
+            Self::ThroughMemory => Some("sendfile, splice or copy_file_range can move it in the kernel"),
+            Self::EndUnknown => Some("close descriptors only after their calls have returned"),
+            Self::CopyFileRange => Some("one file system with reflinks on both ends shares extents"),
+            Self::Sendfile => Some("by pages to a socket whose device has scatter-gather (ethtool -k)"),
+            Self::NoBytes | Self::DriverDecides | Self::DirectIo => None,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl From<Reason> for &'static str {
+    fn from(reason: Reason) -> Self {
+        reason.text()
+    }
+}
+
+impl TryFrom<String> for Reason {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|reason| reason.text() == text);
+        known.ok_or_else(|| format!("no such reason: {text}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_and_reasons_are_one_to_one() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::try_from(reason.text().to_owned()), Ok(reason));
+        }
+    }
+
+    #[test]
+    fn every_reason_is_documented_word_for_word() {
+        let document = include_str!("../../../docs/accounting.md");
+        for reason in Reason::ALL {
+            assert!(document.contains(&format!("`{reason}`")), "{reason}");
+        }
+    }
+}

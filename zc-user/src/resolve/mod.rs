@@ -1,0 +1,4 @@
+//! Numbers of the kernel to names of user space.
+
+pub mod cgroup;
+pub mod container;
