@@ -42,6 +42,8 @@ pub const PATH_DEPTH: usize = 40;
 pub const PATH_TRUNCATED: u32 = 1;
 /// The directory entry is not in the tree any more: the file was deleted.
 pub const PATH_DELETED: u32 = 2;
+/// The file is in no directory: a pipe, an anonymous inode, memory. `path` is what the kernel calls it.
+pub const PATH_PSEUDO: u32 = 8;
 /// The socket has addresses of four bytes; without it, of sixteen.
 pub const ADDRESS_IPV4: u32 = 4;
 

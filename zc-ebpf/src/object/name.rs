@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 use zc_common::{
-    object::{ADDRESS_IPV4, NAME_BYTES, ObjectRecord, PATH_BYTES, PATH_DELETED, PATH_DEPTH, PATH_TRUNCATED},
+    object::{ADDRESS_IPV4, NAME_BYTES, ObjectRecord, PATH_BYTES, PATH_DELETED, PATH_DEPTH, PATH_PSEUDO, PATH_TRUNCATED},
     path::Kind,
     record::RecordKind,
 };
@@ -101,7 +101,7 @@ fn write_path(record: *mut ObjectRecord, file: &File) -> Option<()> {
             if above == outer {
                 flags &= !PATH_TRUNCATED;
                 if len == 0 {
-                    // Anonymous inodes, pipes: the name of the root entry is all there is.
+                    flags = PATH_PSEUDO;
                     len = append(record, 0, entry);
                 }
                 break;

@@ -1,10 +1,14 @@
 //! Loading the kernel programs and attaching them.
 
-use std::{os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    path::Path,
+};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{BtfTracePoint, ProgramError, TracePoint},
+    sys::Stats,
 };
 use zc_common::{
     config::{CONFIG, COUNT_CALLS, COUNT_FAULTS, Config, FOLLOW, OFFSETS},
@@ -32,6 +36,8 @@ pub struct Options {
     pub count_faults: bool,
     /// Trace this process from its next exec on; 0 for none. In the PID namespace of the caller.
     pub root_pid: u32,
+    /// Time the kernel programs, which makes each run of them dearer.
+    pub self_stats: bool,
     /// Sizes of what is kept in the kernel.
     pub sizes: Sizes,
 }
@@ -127,6 +133,8 @@ pub struct Session {
     pub ebpf: Ebpf,
     /// What became of each hook.
     pub hooks: Vec<HookState>,
+    /// While it is open, the kernel times programs.
+    _stats: Option<OwnedFd>,
 }
 
 impl Session {
@@ -151,7 +159,17 @@ impl Session {
             };
             hooks.push(HookState { hook: hook.name, method: hook.method, status });
         }
-        Ok(Self { ebpf, hooks })
+        // Without it (Linux 5.8) the times are 0 and the report says so by its numbers of runs.
+        let stats = if options.self_stats { aya::sys::enable_stats(Stats::RunTime).ok() } else { None };
+        Ok(Self { ebpf, hooks, _stats: stats })
+    }
+
+    /// Takes the programs out of the kernel; the maps stay readable.
+    pub fn detach(&mut self) {
+        for (_, program) in self.ebpf.programs_mut() {
+            // What was never loaded cannot be unloaded, and that is all that can go wrong.
+            drop(program.unload());
+        }
     }
 
     /// Whether a hook is attached.

@@ -1,0 +1,259 @@
+//! Reading the kernel's maps. Thin: what is read is made sense of in [`super::state`].
+
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd as _, AsRawFd, RawFd},
+    time::Instant,
+};
+
+use aya::{
+    maps::{HashMap, MapError, PerCpuArray, RingBuf, MapData},
+    programs::Program,
+};
+use jiff::Timestamp;
+use zc_common::{
+    loss::Loss,
+    maps::{EVENTS, LOST, ROWS, THREADS},
+    row::{Costs, RowKey, RowValue, VALUE_CALLS_COUNTED, VALUE_FAULTS_COUNTED},
+    thread::Thread,
+};
+
+use super::{live, state::State};
+use crate::{
+    model::{
+        report::{Hook, HookStatus, Host, SelfCost, Window},
+        samples::{Counted, Samples, ThreadTotals},
+    },
+    probe::session::{Options, Session, Status},
+    resolve::{cgroup::Cgroups, container},
+};
+
+/// Reads what a session sees.
+pub struct Collector {
+    session: Session,
+    options: Options,
+    ring: RingBuf<MapData>,
+    state: State,
+    start: Timestamp,
+    since: Instant,
+}
+
+impl AsRawFd for Collector {
+    /// Readable when the ring buffer fills up.
+    fn as_raw_fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+}
+
+impl Collector {
+    /// Begins to read.
+    pub fn new(mut session: Session, options: Options) -> Result<Self, MapError> {
+        let ring = session.ebpf.take_map(EVENTS).ok_or_else(|| no_map(EVENTS))?;
+        Ok(Self {
+            session,
+            options,
+            ring: RingBuf::try_from(ring)?,
+            state: State::default(),
+            start: Timestamp::now(),
+            since: Instant::now(),
+        })
+    }
+
+    /// Takes in what the ring buffer holds.
+    pub fn drain(&mut self) {
+        while let Some(item) = self.ring.next() {
+            self.state.record(&item);
+        }
+    }
+
+    /// How many traced processes still live.
+    pub fn alive(&mut self) -> usize {
+        self.state.alive().count()
+    }
+
+    /// Drops processes from the living whose end was not seen.
+    pub fn look_for_the_living(&mut self) {
+        let gone: Vec<_> = self.state.alive().filter(|key| !live::exists(key.0)).copied().collect();
+        for key in gone {
+            self.state.gone(&key);
+        }
+    }
+
+    /// Detaches everything and returns what was seen.
+    pub fn finish(mut self) -> Result<Samples, MapError> {
+        self.drain();
+        let bpf = BpfCost::read(&self.session, self.options.self_stats);
+        let hooks = self.session.hooks.iter().map(hook_report).collect();
+        let counted = Counted {
+            switches: self.session.has("sched_switch"),
+            faults: self.session.has("page_fault_kernel"),
+        };
+        let live_totals = self.live_totals()?;
+        self.session.detach();
+        self.drain();
+        self.read_rows()?;
+        let lost = self.lost(&bpf)?;
+        let Self { state, start, since, .. } = self;
+        let objects = state.objects.clone();
+        let processes = processes(&state);
+        Ok(Samples {
+            host: host(),
+            window: Window { start, seconds: since.elapsed().as_secs_f64() },
+            hooks,
+            lost,
+            self_cost: bpf.self_cost(),
+            counted,
+            rows: state.into_rows(),
+            objects,
+            processes,
+            live_totals,
+        })
+    }
+
+    /// Rows of threads that live, and those that found no room in the ring.
+    fn read_rows(&mut self) -> Result<(), MapError> {
+        let map = self.session.ebpf.map(ROWS).ok_or_else(|| no_map(ROWS))?;
+        let rows: HashMap<_, RowKey, RowValue> = HashMap::try_from(map)?;
+        for row in rows.iter() {
+            let (key, value) = row?;
+            self.state.row(key, &value);
+        }
+        Ok(())
+    }
+
+    fn live_totals(&self) -> Result<Vec<ThreadTotals>, MapError> {
+        let map = self.session.ebpf.map(THREADS).ok_or_else(|| no_map(THREADS))?;
+        let threads: HashMap<_, u32, Thread> = HashMap::try_from(map)?;
+        let mut flags = 0;
+        if self.options.count_calls {
+            flags |= VALUE_CALLS_COUNTED;
+        }
+        if self.session.has("page_fault_user") {
+            flags |= VALUE_FAULTS_COUNTED;
+        }
+        let mut totals = Vec::new();
+        for &(tgid, process_start_ns) in self.state.alive() {
+            for tid in live::threads(tgid) {
+                let Some(mut own) = live::thread_costs(tgid, tid) else { continue };
+                let thread = threads.get(&tid, 0).ok();
+                let thread = thread.filter(|thread| thread.process_start_ns == process_start_ns);
+                own.subtract(&thread.map_or_else(Costs::default, |thread| thread.base));
+                own.calls = thread.map_or(0, |thread| thread.calls);
+                totals.push(ThreadTotals {
+                    tid,
+                    thread_start_ns: thread.map_or(0, |thread| thread.start_ns),
+                    tgid,
+                    process_start_ns,
+                    flags,
+                    own,
+                    user_faults: thread.map_or(0, |thread| thread.user_faults),
+                });
+            }
+        }
+        Ok(totals)
+    }
+
+    fn lost(&self, bpf: &BpfCost) -> Result<BTreeMap<String, u64>, MapError> {
+        let map = self.session.ebpf.map(LOST).ok_or_else(|| no_map(LOST))?;
+        let counters: PerCpuArray<_, u64> = PerCpuArray::try_from(map)?;
+        let mut lost = BTreeMap::new();
+        for loss in Loss::ALL {
+            let count = counters.get(&(loss as u32), 0)?.iter().sum();
+            lost.insert(loss.name().to_owned(), count);
+        }
+        lost.insert("missed_runs".to_owned(), bpf.missed);
+        lost.insert("malformed_records".to_owned(), self.state.malformed);
+        Ok(lost)
+    }
+}
+
+/// What the kernel knows of the runs of our programs.
+#[derive(Default)]
+struct BpfCost {
+    runs: Option<u64>,
+    ns: Option<u64>,
+    /// Runs that did not take place because the program was already running on that CPU.
+    missed: u64,
+}
+
+impl BpfCost {
+    fn read(session: &Session, timed: bool) -> Self {
+        let mut cost = Self { runs: timed.then_some(0), ns: timed.then_some(0), missed: 0 };
+        for (_, program) in session.ebpf.programs() {
+            let Ok(fd) = fd_of(program) else { continue };
+            cost.missed += missed_runs(fd).unwrap_or(0);
+            if timed && let Ok(info) = program.info() {
+                let ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
+                cost.runs = cost.runs.map(|runs| runs + info.run_count());
+                cost.ns = cost.ns.map(|sum| sum + ns);
+            }
+        }
+        cost
+    }
+
+    fn self_cost(&self) -> SelfCost {
+        SelfCost { bpf_runs: self.runs, bpf_ns: self.ns, cpu_seconds: cpu_seconds(), rss_bytes: rss_bytes() }
+    }
+}
+
+fn fd_of(program: &Program) -> Result<RawFd, aya::programs::ProgramError> {
+    Ok(program.fd()?.as_fd().as_raw_fd())
+}
+
+/// `recursion_misses` of a program (Linux 5.12).
+fn missed_runs(fd: RawFd) -> Option<u64> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
+}
+
+fn cpu_seconds() -> Option<f64> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    Some(seconds(usage.user_time()) + seconds(usage.system_time()))
+}
+
+fn rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+fn no_map(name: &str) -> MapError {
+    MapError::InvalidName { name: name.to_owned() }
+}
+
+fn hook_report(state: &crate::probe::session::HookState) -> Hook {
+    let (status, reason) = match &state.status {
+        Status::Attached => (HookStatus::Attached, None),
+        Status::Unavailable(reason) => (HookStatus::Unavailable, Some(reason.clone())),
+        Status::Disabled(reason) => (HookStatus::Disabled, Some((*reason).to_owned())),
+    };
+    let method = (status == HookStatus::Attached).then(|| state.method.name().to_owned());
+    Hook { name: state.hook.to_owned(), method, status, reason }
+}
+
+fn processes(state: &State) -> Vec<crate::model::samples::ProcessSample> {
+    let mut cgroups = Cgroups::new();
+    let name = |id: u32| state.objects.get(&id).and_then(|object| object.name.clone());
+    let complete = |process: &super::state::Tracked| {
+        let cgroup = cgroups.path(process.cgroup_id).map(str::to_owned);
+        let container = cgroup.as_deref().and_then(container::of_cgroup).map(str::to_owned);
+        crate::model::samples::ProcessSample { exe: name(process.exe), cgroup, container, ..process.sample.clone() }
+    };
+    state.processes.values().map(complete).collect()
+}
+
+fn host() -> Host {
+    let name = nix::sys::utsname::uname().ok();
+    let text = |value: Option<&std::ffi::OsStr>| {
+        value.map_or_else(String::new, |value| value.to_string_lossy().into_owned())
+    };
+    Host {
+        kernel: text(name.as_ref().map(|name| name.release())),
+        arch: text(name.as_ref().map(|name| name.machine())),
+        hostname: text(name.as_ref().map(|name| name.nodename())),
+        cpus: std::thread::available_parallelism().map_or(0, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
+    }
+}
+

@@ -1,0 +1,9 @@
+//! From the kernel's maps and ring buffer to [`Samples`](crate::model::samples::Samples).
+//!
+//! `record` and `state` are pure; `collector` and `live` touch the machine.
+
+pub mod collector;
+mod live;
+mod name;
+mod record;
+pub mod state;

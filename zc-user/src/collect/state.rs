@@ -1,0 +1,169 @@
+//! What records add up to.
+
+use std::collections::HashMap;
+
+use zc_common::{
+    path::Path,
+    record::{ARGS_BYTES, ExecRecord, ProcessRecord},
+    row::{RowKey, RowValue},
+};
+
+use super::{
+    name,
+    record::{Record, parse},
+};
+use crate::model::samples::{ObjectSample, ProcessSample, Row};
+
+/// A process: its id and when it started.
+pub type ProcessKey = (u32, u64);
+
+/// A process, with what still has to be looked up.
+#[derive(Clone, Debug, Default)]
+pub struct Tracked {
+    /// What is known.
+    pub sample: ProcessSample,
+    /// Inode of its cgroup's directory.
+    pub cgroup_id: u64,
+    /// Object of its executable, 0 when it was not named.
+    pub exe: u32,
+}
+
+/// Everything seen so far. Its size depends on how many processes and named ends there were, not on how many
+/// calls or threads.
+#[derive(Debug, Default)]
+pub struct State {
+    rows: HashMap<RowKey, RowValue>,
+    /// What ids in rows stand for.
+    pub objects: HashMap<u32, ObjectSample>,
+    /// Processes that were traced.
+    pub processes: HashMap<ProcessKey, Tracked>,
+    /// Records that were none.
+    pub malformed: u64,
+}
+
+impl State {
+    /// Takes in a record.
+    pub fn record(&mut self, bytes: &[u8]) {
+        match parse(bytes) {
+            Some(Record::Row(row)) => self.row(row.key, &row.value),
+            Some(Record::Fork(record)) => self.fork(&record),
+            Some(Record::Exec(record)) => self.exec(&record),
+            Some(Record::Exit(record)) => self.exit(&record),
+            Some(Record::Object(record)) => {
+                self.objects.insert(record.id, name::sample(&record));
+            }
+            None => self.malformed += 1,
+        }
+    }
+
+    /// Takes in a row, adding up those of the threads of a process.
+    pub fn row(&mut self, key: RowKey, value: &RowValue) {
+        let is_totals = key.path == Path::Thread as u8;
+        let key = RowKey {
+            tid: value.tgid,
+            // The totals of threads that ended stay apart from those of the first thread, which may still
+            // live: no thread starts at the complement of a time.
+            thread_start_ns: if is_totals { !value.process_start_ns } else { value.process_start_ns },
+            ..key
+        };
+        let sum = self.rows.entry(key).or_insert_with(|| RowValue {
+            tgid: value.tgid,
+            process_start_ns: value.process_start_ns,
+            ..RowValue::default()
+        });
+        sum.flags |= value.flags;
+        sum.bytes += value.bytes;
+        sum.transfers += value.transfers;
+        sum.own.add(&value.own);
+        sum.taken.add(&value.taken);
+        self.process((value.tgid, value.process_start_ns));
+    }
+
+    /// All rows.
+    pub fn into_rows(self) -> Vec<Row> {
+        self.rows.into_iter().map(|(key, value)| Row { key, value }).collect()
+    }
+
+    /// Processes that have not ended, as far as is known.
+    pub fn alive(&self) -> impl Iterator<Item = &ProcessKey> {
+        self.processes.iter().filter(|(_, process)| process.sample.alive).map(|(key, _)| key)
+    }
+
+    /// Notes that a process is gone although its end was not seen.
+    pub fn gone(&mut self, key: &ProcessKey) {
+        if let Some(process) = self.processes.get_mut(key) {
+            process.sample.alive = false;
+        }
+    }
+
+    fn process(&mut self, key: ProcessKey) -> &mut Tracked {
+        self.processes.entry(key).or_insert_with(|| Tracked {
+            sample: ProcessSample { pid: key.0, start_ns: key.1, alive: true, ..ProcessSample::default() },
+            ..Tracked::default()
+        })
+    }
+
+    fn known(&mut self, record: &ProcessRecord) -> &mut Tracked {
+        let process = self.process((record.tgid, record.start_ns));
+        process.sample.comm = until_nul(&record.comm);
+        process.sample.ppid = (record.ppid != 0).then_some(record.ppid);
+        process.cgroup_id = record.cgroup_id;
+        process
+    }
+
+    fn fork(&mut self, record: &ProcessRecord) {
+        // A child is the same program as its parent until it execs.
+        let parent = self.processes.values().filter(|process| process.sample.pid == record.ppid);
+        let program = parent
+            .max_by_key(|process| process.sample.start_ns)
+            .map(|parent| (parent.exe, parent.sample.cmdline.clone()));
+        let child = self.known(record);
+        if let Some((exe, cmdline)) = program {
+            child.exe = exe;
+            child.sample.cmdline = cmdline;
+        }
+    }
+
+    fn exec(&mut self, record: &ExecRecord) {
+        let process = self.known(&record.process);
+        process.exe = record.exe;
+        process.sample.cmdline = arguments(record);
+    }
+
+    fn exit(&mut self, record: &ProcessRecord) {
+        let process = self.known(record);
+        process.sample.alive = false;
+        process.sample.exit_code = Some(exit_code(record.exit_code));
+    }
+}
+
+/// The exit code that a shell would show, from the encoding of wait(2).
+fn exit_code(status: u32) -> i32 {
+    let signal = status & 0x7F;
+    let code = if signal == 0 { (status >> 8) & 0xFF } else { 128 + signal };
+    i32::try_from(code).unwrap_or(i32::MAX)
+}
+
+fn until_nul(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// The command line; cut where the record was too small for it.
+fn arguments(record: &ExecRecord) -> Vec<String> {
+    let len = usize::try_from(record.args_len).unwrap_or(usize::MAX);
+    let kept = &record.args[..len.min(ARGS_BYTES)];
+    let kept = kept.strip_suffix(&[0]).unwrap_or(kept);
+    let mut arguments: Vec<String> = if kept.is_empty() {
+        Vec::new()
+    } else {
+        kept.split(|&byte| byte == 0).map(|argument| String::from_utf8_lossy(argument).into_owned()).collect()
+    };
+    if len > ARGS_BYTES && let Some(last) = arguments.last_mut() {
+        last.push('…');
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+use zc_common::{
+    record::{COMM_BYTES, RecordKind},
+    row::{Costs, VALUE_CALLS_COUNTED},
+};
+
+use super::*;
+
+fn process(kind: RecordKind, tgid: u32, ppid: u32, start_ns: u64) -> ProcessRecord {
+    let mut comm = [0; COMM_BYTES];
+    comm[..2].copy_from_slice(b"dd");
+    ProcessRecord {
+        header: kind.header(),
+        tgid,
+        ppid,
+        start_ns,
+        cgroup_id: 5,
+        exit_code: 0,
+        reserved: 0,
+        comm,
+    }
+}
+
+fn row(tid: u32, tgid: u32, path: Path, bytes: u64) -> (RowKey, RowValue) {
+    let key = RowKey { thread_start_ns: u64::from(tid) * 10, tid, path: path as u8, ..RowKey::default() };
+    let own = Costs { calls: 1, ..Costs::default() };
+    let value = RowValue { tgid, process_start_ns: 10, bytes, own, ..RowValue::default() };
+    (key, value)
+}
+
+#[test]
+fn rows_of_threads_add_up() {
+    let mut state = State::default();
+    for tid in [1, 2, 3] {
+        let (key, value) = row(tid, 1, Path::Read, 100);
+        state.row(key, &value);
+    }
+    let rows = state.into_rows();
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].value.bytes, rows[0].value.own.calls), (300, 3));
+}
+
+#[test]
+fn totals_of_ended_threads_do_not_stand_in_for_the_first_one() {
+    let mut state = State::default();
+    let (key, mut value) = row(2, 1, Path::Thread, 0);
+    value.flags = VALUE_CALLS_COUNTED;
+    state.row(key, &value);
+    let rows = state.into_rows();
+    assert_ne!((rows[0].key.tid, rows[0].key.thread_start_ns), (1, 10));
+    assert_eq!(rows[0].value.flags, VALUE_CALLS_COUNTED);
+}
+
+#[test]
+fn ids_that_are_used_again_are_two_processes() {
+    let mut state = State::default();
+    state.exit(&process(RecordKind::Exit, 7, 1, 100));
+    state.fork(&process(RecordKind::Fork, 7, 1, 200));
+    assert_eq!(state.processes.len(), 2);
+    assert_eq!(state.alive().collect::<Vec<_>>(), [&(7, 200)]);
+}
+
+#[test]
+fn a_child_has_its_parents_program_until_it_execs() {
+    let mut state = State::default();
+    let mut args = [0; ARGS_BYTES];
+    args[..6].copy_from_slice(b"sh\0-c\0");
+    let process_record = process(RecordKind::Exec, 7, 1, 100);
+    state.exec(&ExecRecord { process: process_record, exe: 3, args_len: 6, args });
+    state.fork(&process(RecordKind::Fork, 8, 7, 200));
+    let child = &state.processes[&(8, 200)];
+    assert_eq!(child.sample.cmdline, ["sh", "-c"]);
+    assert_eq!((child.exe, child.sample.ppid), (3, Some(7)));
+}
+
+#[test]
+fn a_command_line_that_was_cut_says_so() {
+    let process = process(RecordKind::Exec, 7, 1, 100);
+    let record = ExecRecord { process, exe: 0, args_len: 5000, args: [b'x'; ARGS_BYTES] };
+    assert!(arguments(&record)[0].ends_with('…'));
+    let empty = ExecRecord { args_len: 0, ..record };
+    assert!(arguments(&empty).is_empty());
+}
+
+#[test]
+fn exit_codes_are_those_of_a_shell() {
+    assert_eq!(exit_code(0), 0);
+    assert_eq!(exit_code(7 << 8), 7);
+    assert_eq!(exit_code(9), 137);
+    assert_eq!(exit_code(0x80 | 11), 139, "with a core dump");
+}
+
+#[test]
+fn rubbish_is_counted() {
+    let mut state = State::default();
+    state.record(&[1, 2, 3]);
+    assert_eq!(state.malformed, 1);
+}
