@@ -155,7 +155,7 @@ fn mount_tracefs() -> Result<()> {
 }
 
 fn without_root() -> Result<()> {
-    let message = "the end-to-end tests load kernel programs and need root; run `sudo -E cargo xtask test`";
+    let message = "the end-to-end tests load kernel programs and need root; run `sudo -E env PATH=\"$PATH\" cargo xtask test`";
     if process::is_ci() {
         return Err(anyhow!(message));
     }
