@@ -42,6 +42,13 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Keeps a service that a package brought from starting with the machine, too.
+pub(crate) fn keep_off(service: &str) -> Result<()> {
+    let Some(tool) = process::find("update-rc.d") else { return Ok(()) };
+    say(format!("{service} was installed for its program; the service stays off"));
+    process::run(Command::new(tool).args([service, "disable"]).stdout(std::io::stderr()))
+}
+
 fn install_arguments<'a>(packages: &[&'a str]) -> Vec<&'a str> {
     let mut arguments = vec!["install", "--yes", "--no-install-recommends", "--no-remove"];
     arguments.extend(packages);

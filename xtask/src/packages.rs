@@ -44,6 +44,9 @@ pub(crate) const BENCH: &[Program] = &[
     program("strace", "strace", "the overhead of ptrace"),
 ];
 
+/// Packages that would also run a service of their name from the next start of the machine on.
+const SERVICES: &[&str] = &["nginx"];
+
 /// Installs the packages of the programs that are not here. Without root it says what is missing; in CI
 /// that is an error.
 pub(crate) fn install_missing(programs: &[Program]) -> Result<()> {
@@ -57,7 +60,9 @@ pub(crate) fn install_missing(programs: &[Program]) -> Result<()> {
     }
     let packages: Vec<&str> = missing.iter().map(|program| program.package).collect();
     if process::is_root() && apt::is_available() {
-        return apt::install(&packages);
+        apt::install(&packages)?;
+        let services = packages.iter().filter(|package| SERVICES.contains(package));
+        return services.copied().try_for_each(apt::keep_off);
     }
     let advice = format!("`{}` as root installs what is missing", apt::typed(&packages));
     if process::is_ci() {

@@ -32,6 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> ExitCode {
     let mut session = Session { workspace, only: options.only.as_deref(), total: Tally::default() };
     session.all(options.no_lint);
+    if session.total.passed == 0 && session.total.failed == 0 {
+        say("no test was run, which proves nothing; is the name given with --only right?");
+        session.total.failed = 1;
+    }
     // The closing line is alone on its line, whatever a test left unfinished before it.
     println!("{}", session.total);
     if session.total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -151,7 +155,7 @@ fn mount_tracefs() -> Result<()> {
 }
 
 fn without_root() -> Result<()> {
-    let message = "the end-to-end tests load kernel programs and need root; run `sudo -E cargo xtask test`";
+    let message = "the end-to-end tests load kernel programs and need root; run `sudo -E env PATH=\"$PATH\" cargo xtask test`";
     if process::is_ci() {
         return Err(anyhow!(message));
     }

@@ -65,7 +65,10 @@ fn find_compiler() -> Result<Found> {
         "debian" => debian::find().or_else(|why| missing(&why, debian::install)).map(Found::Debian),
         other => bail!("{CHOICE}={other} is unknown; set it to `nightly` or `debian`, or not at all"),
     }
-    .with_context(|| if choice.is_empty() { advice() } else { format!("as {CHOICE}={choice} asks") })
+    .with_context(|| match choice.as_str() {
+        "" => "no toolchain can build the kernel programs".to_owned(),
+        choice => format!("{CHOICE}={choice} asks for a toolchain that cannot be had"),
+    })
 }
 
 /// What is there comes first, then what can be installed; a nightly before Debian's, because who has one
@@ -98,7 +101,7 @@ fn find_any() -> Result<Found> {
     if failures.is_empty() {
         failures.push("neither apt-get nor rustup is here to install one".to_owned());
     }
-    bail!("{}", failures.join("; "))
+    bail!("{}{}", failures.join("; "), advice())
 }
 
 fn missing<T>(why: &anyhow::Error, install: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -108,8 +111,7 @@ fn missing<T>(why: &anyhow::Error, install: impl FnOnce() -> Result<T>) -> Resul
 
 fn advice() -> String {
     format!(
-        "no toolchain can build the kernel programs; run one of\n  \
-         sudo {}\n  rustup {}\nand try again",
+        "\none of these, and then the same command again, mends it:\n  sudo {}\n  rustup {}",
         apt::typed(&pins::DEBIAN_PACKAGES),
         nightly::typed().join(" ")
     )
