@@ -7,7 +7,7 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{BtfTracePoint, ProgramError, TracePoint},
+    programs::{BtfTracePoint, Program, ProgramError, TracePoint},
     sys::Stats,
 };
 use zc_common::{
@@ -167,8 +167,13 @@ impl Session {
     /// Takes the programs out of the kernel; the maps stay readable.
     pub fn detach(&mut self) {
         for (_, program) in self.ebpf.programs_mut() {
+            let unloaded = match program {
+                Program::BtfTracePoint(program) => program.unload(),
+                Program::TracePoint(program) => program.unload(),
+                _ => Ok(()),
+            };
             // What was never loaded cannot be unloaded, and that is all that can go wrong.
-            drop(program.unload());
+            drop(unloaded);
         }
     }
 
