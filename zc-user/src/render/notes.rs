@@ -97,3 +97,20 @@ pub(super) fn own_cost(report: &Report) -> Option<String> {
     .collect();
     (!parts.is_empty()).then(|| format!("zc itself: {}", parts.join(", ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_is_documented_with_its_remedy() {
+        let document = include_str!("../../../docs/output.md");
+        let of_kernel = zc_common::loss::Loss::ALL.map(zc_common::loss::Loss::name);
+        let of_model = [crate::model::account::LOST_UNPAIRED, crate::model::account::LOST_ROWS_UNKNOWN];
+        for counter in of_kernel.into_iter().chain(of_model) {
+            let row = document.lines().find(|line| line.starts_with(&format!("| `{counter}` |")));
+            let row = row.unwrap_or_else(|| panic!("{counter} is not in docs/output.md"));
+            assert!(remedy(counter).is_none_or(|option| row.contains(option)), "{counter}");
+        }
+    }
+}
