@@ -47,3 +47,6 @@ pub fn write(report: &Report, format: Format, options: &Options, out: &mut dyn W
     out.write_all(&bytes)?;
     out.flush()
 }
+
+#[cfg(test)]
+mod tests;

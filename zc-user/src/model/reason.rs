@@ -67,7 +67,7 @@ impl Reason {
             Self::ThroughMemory => Some("sendfile, splice or copy_file_range can move it in the kernel"),
             Self::EndUnknown => Some("close descriptors only after their calls have returned"),
             Self::CopyFileRange => Some("one file system with reflinks on both ends shares extents"),
-            Self::Sendfile => Some("by pages to a socket whose device has scatter-gather (ethtool -k)"),
+            Self::Sendfile => Some("pages go to sockets of devices with scatter-gather (ethtool -k)"),
             Self::NoBytes | Self::DriverDecides | Self::DirectIo => None,
         }
     }

@@ -5,15 +5,14 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 const SCALES: [&str; 5] = ["", "k", "M", "G", "T"];
 
-/// `0B`, `999B`, `64KiB`, `1.5MiB`: three digits or four, in binary units, never rounded up to more than
-/// there is.
+/// `0`, `999B`, `64KiB`, `1.5MiB`, `1023GiB`: in binary units, never rounded up to more than there is.
 pub fn bytes(bytes: u64) -> String {
-    scaled(bytes, 1024, &UNITS)
+    if bytes == 0 { "0".to_owned() } else { scaled(bytes, 1024, &UNITS) }
 }
 
-/// Exact up to eight digits, then `123.4M` in powers of a thousand.
-pub fn count(count: u64) -> String {
-    if count < 100_000_000 { count.to_string() } else { scaled(count, 1000, &SCALES) }
+/// Exact below `limit`, then `12.3k`, `123M` in powers of a thousand.
+pub fn count(count: u64, limit: u64) -> String {
+    if count < limit { count.to_string() } else { scaled(count, 1000, &SCALES) }
 }
 
 fn scaled(value: u64, base: u64, units: &[&str]) -> String {
@@ -25,12 +24,17 @@ fn scaled(value: u64, base: u64, units: &[&str]) -> String {
     }
     let (whole, tenth) = (value / scale, value % scale * 10 / scale);
     let unit = units[index];
-    if tenth == 0 || whole >= 1000 { format!("{whole}{unit}") } else { format!("{whole}.{tenth}{unit}") }
+    if tenth == 0 || whole >= 100 { format!("{whole}{unit}") } else { format!("{whole}.{tenth}{unit}") }
+}
+
+/// `1 call`, `2 calls`.
+pub fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// `-` for what is not known.
-pub fn or_dash(value: Option<String>) -> String {
-    value.unwrap_or_else(|| "-".to_owned())
+pub fn or_dash<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| "-".to_owned(), show)
 }
 
 /// A name from outside, with nothing in it that a terminal would obey.
@@ -71,6 +75,24 @@ pub fn keep_end(text: &str, columns: usize, mark: &str) -> String {
     format!("{mark}{}", &text[start..])
 }
 
+/// Lines of at most `columns`, broken at spaces; from the second on they begin with `indent`.
+pub fn wrap(text: &str, columns: usize, indent: &str) -> String {
+    let mut lines = String::new();
+    let mut words = text.split(' ');
+    let mut line = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        if width(&line) + 1 + width(word) > columns {
+            lines.push_str(line.trim_end());
+            lines.push('\n');
+            indent.clone_into(&mut line);
+        } else {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines + &line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,7 +100,7 @@ mod tests {
     #[test]
     fn sizes_are_short_and_never_more_than_there_is() {
         let table = [
-            (0, "0B"),
+            (0, "0"),
             (1, "1B"),
             (1023, "1023B"),
             (1024, "1KiB"),
@@ -87,6 +109,7 @@ mod tests {
             (1_048_575, "1023KiB"),
             (1_572_864, "1.5MiB"),
             (1 << 40, "1TiB"),
+            ((1 << 40) - 1, "1023GiB"),
             (u64::MAX, "15.9EiB"),
         ];
         for (value, expected) in table {
@@ -96,9 +119,21 @@ mod tests {
 
     #[test]
     fn counts_are_exact_as_long_as_they_are_short() {
-        assert_eq!(count(99_999_999), "99999999");
-        assert_eq!(count(123_456_789), "123.4M");
-        assert_eq!(count(u64::MAX), "18446744T");
+        assert_eq!(count(9_999, 10_000), "9999");
+        assert_eq!(count(12_399, 10_000), "12.3k");
+        assert_eq!(count(123_456_789, 100_000_000), "123M");
+        assert_eq!(count(u64::MAX, 10_000), "18446744T");
+        assert_eq!(
+            (plural(1, "call", "calls"), plural(2, "call", "calls")),
+            ("1 call".into(), "2 calls".into())
+        );
+    }
+
+    #[test]
+    fn lines_are_broken_at_spaces() {
+        assert_eq!(wrap("one two three four", 9, "  "), "one two\n  three\n  four");
+        assert_eq!(wrap("  a  b", 9, "  "), "  a  b");
+        assert_eq!(wrap("incompressible", 9, "  "), "incompressible");
     }
 
     #[test]

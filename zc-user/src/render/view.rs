@@ -1,4 +1,4 @@
-//! What every view does before it shows anything: order.
+//! What is decided before anything is shown: order, and the characters that may be used.
 
 use std::cmp::Reverse;
 
@@ -26,5 +26,38 @@ pub fn sort(processes: &mut [Process], order: Sort) {
         Sort::Copied => processes.sort_by_key(|process| Reverse(process.cpu_copied_bytes())),
         Sort::Calls => processes.sort_by_key(|process| Reverse(process.calls())),
         Sort::Pid => processes.sort_by_key(|process| process.pid),
+    }
+}
+
+/// Whether the locale asks for ASCII: it is set, and not to UTF-8. `variable` looks up the environment.
+pub fn is_ascii_locale(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let locale =
+        ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable).find(|value| !value.is_empty());
+    locale.is_some_and(|locale| {
+        let locale = locale.to_ascii_lowercase();
+        !locale.contains("utf-8") && !locale.contains("utf8")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_variable_that_is_set_decides_on_ascii() {
+        let table: [(&[(&str, &str)], bool); 6] = [
+            (&[], false),
+            (&[("LANG", "C")], true),
+            (&[("LANG", "C.UTF-8")], false),
+            (&[("LANG", "de_DE.utf8"), ("LC_ALL", "POSIX")], true),
+            (&[("LANG", "C"), ("LC_CTYPE", "en_US.UTF-8"), ("LC_ALL", "")], false),
+            (&[("LANG", "de_DE@euro")], true),
+        ];
+        for (environment, expected) in table {
+            let lookup = |name: &str| {
+                environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            };
+            assert_eq!(is_ascii_locale(lookup), expected, "{environment:?}");
+        }
     }
 }

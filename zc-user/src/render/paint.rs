@@ -1,0 +1,38 @@
+//! Colours, or none.
+
+use anstyle::{AnsiColor, Style};
+
+use crate::model::report::Verdict;
+
+/// Puts styles around text, if it may.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paint {
+    pub(super) on: bool,
+}
+
+impl Paint {
+    pub(super) fn heading(self, text: &str) -> String {
+        self.with(Style::new().bold(), text)
+    }
+
+    pub(super) fn quiet(self, text: &str) -> String {
+        self.with(Style::new().dimmed(), text)
+    }
+
+    pub(super) fn alarm(self, text: &str) -> String {
+        self.with(AnsiColor::Red.on_default(), text)
+    }
+
+    pub(super) fn verdict(self, verdict: Verdict, text: &str) -> String {
+        let style = match verdict {
+            Verdict::ZeroCopy => AnsiColor::Green.on_default(),
+            Verdict::Copied | Verdict::Mixed => AnsiColor::Yellow.on_default(),
+            Verdict::Unknown => Style::new().dimmed(),
+        };
+        self.with(style, text)
+    }
+
+    fn with(self, style: Style, text: &str) -> String {
+        if self.on { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+}
