@@ -2,6 +2,7 @@
 //!
 //! `model` is the one truth and knows neither BPF nor a screen; `render` and `export` are views of it.
 
+pub mod child;
 pub mod cli;
 pub mod collect;
 pub mod export;

@@ -1,2 +1,26 @@
-//! `zc`.
-fn main() {}
+//! `zc`: see the library of the same name.
+
+use std::{io, process::ExitCode};
+
+use clap::Parser as _;
+use zc::cli::{
+    args::{Cli, Command},
+    generate, run,
+};
+
+fn main() -> ExitCode {
+    let written = match Cli::parse().command {
+        Command::Check(_) => Ok(()),
+        Command::Run(args) => return run::run(&args).into(),
+        Command::Completions { shell } => generate::completions(shell, &mut io::stdout()),
+        Command::Man { command } => generate::man(command.as_deref(), &mut io::stdout()),
+    };
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("zc: cannot write: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

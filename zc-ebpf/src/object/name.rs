@@ -4,7 +4,10 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 use zc_common::{
-    object::{ADDRESS_IPV4, NAME_BYTES, ObjectRecord, PATH_BYTES, PATH_DELETED, PATH_DEPTH, PATH_PSEUDO, PATH_TRUNCATED},
+    object::{
+        ADDRESS_IPV4, NAME_BYTES, ObjectRecord, PATH_BYTES, PATH_DELETED, PATH_DEPTH, PATH_PSEUDO,
+        PATH_TRUNCATED,
+    },
     path::Kind,
     record::RecordKind,
 };

@@ -2,4 +2,5 @@
 
 pub mod args;
 pub mod generate;
+pub mod run;
 pub mod units;

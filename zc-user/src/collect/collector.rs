@@ -2,12 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    os::fd::{AsFd as _, AsRawFd, RawFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd},
     time::Instant,
 };
 
 use aya::{
-    maps::{HashMap, MapError, PerCpuArray, RingBuf, MapData},
+    maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf},
     programs::Program,
 };
 use jiff::Timestamp;
@@ -38,10 +38,10 @@ pub struct Collector {
     since: Instant,
 }
 
-impl AsRawFd for Collector {
+impl AsFd for Collector {
     /// Readable when the ring buffer fills up.
-    fn as_raw_fd(&self) -> RawFd {
-        self.ring.as_raw_fd()
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
     }
 }
 
@@ -239,7 +239,12 @@ fn processes(state: &State) -> Vec<crate::model::samples::ProcessSample> {
     let complete = |process: &super::state::Tracked| {
         let cgroup = cgroups.path(process.cgroup_id).map(str::to_owned);
         let container = cgroup.as_deref().and_then(container::of_cgroup).map(str::to_owned);
-        crate::model::samples::ProcessSample { exe: name(process.exe), cgroup, container, ..process.sample.clone() }
+        crate::model::samples::ProcessSample {
+            exe: name(process.exe),
+            cgroup,
+            container,
+            ..process.sample.clone()
+        }
     };
     state.processes.values().map(complete).collect()
 }
@@ -253,7 +258,7 @@ fn host() -> Host {
         kernel: text(name.as_ref().map(|name| name.release())),
         arch: text(name.as_ref().map(|name| name.machine())),
         hostname: text(name.as_ref().map(|name| name.nodename())),
-        cpus: std::thread::available_parallelism().map_or(0, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
+        cpus: std::thread::available_parallelism()
+            .map_or(0, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
     }
 }
-

@@ -159,7 +159,9 @@ fn arguments(record: &ExecRecord) -> Vec<String> {
     } else {
         kept.split(|&byte| byte == 0).map(|argument| String::from_utf8_lossy(argument).into_owned()).collect()
     };
-    if len > ARGS_BYTES && let Some(last) = arguments.last_mut() {
+    if len > ARGS_BYTES
+        && let Some(last) = arguments.last_mut()
+    {
         last.push('…');
     }
     arguments

@@ -1,0 +1,233 @@
+//! `zc run`.
+
+use std::{
+    fs::File,
+    io::{self, IsTerminal as _, Write},
+    os::fd::AsFd as _,
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use nix::sys::{
+    signal::{SigSet, SigmaskHow, Signal, sigprocmask},
+    signalfd::{SfdFlags, SignalFd},
+};
+use tokio::{io::unix::AsyncFd, time};
+
+use super::args::{CapacityArgs, RunArgs, ScreenArgs, Wait};
+use crate::{
+    child::{Child, HeldChild},
+    collect::collector::Collector,
+    export,
+    model::{account, report::Tool},
+    probe::session::{Options, Session, Sizes},
+    render::view::is_ascii_locale,
+};
+
+/// zc failed before the command started.
+const NOT_STARTED: u8 = 125;
+
+/// How often the ring buffer is looked at; it wakes us up by itself when it fills faster.
+const TICK: Duration = Duration::from_millis(50);
+/// After how many ticks it is checked which processes still live whose end could have been missed.
+const TICKS_UNTIL_LOOK: u32 = 20;
+
+/// Runs a command, traced; returns its exit code.
+pub fn run(args: &RunArgs) -> u8 {
+    match start(args) {
+        Ok((running, output)) => running.finish(args, output),
+        Err(error) => {
+            eprintln!("zc: {error:#}");
+            error.downcast_ref().map_or(NOT_STARTED, crate::child::ChildError::exit_code)
+        }
+    }
+}
+
+/// A command that runs, and what watches it.
+struct Running {
+    child: Child,
+    collector: Collector,
+    signals: SignalFd,
+}
+
+/// Everything up to the first instruction of the command, in an order in which each failure leaves nothing
+/// behind.
+fn start(args: &RunArgs) -> anyhow::Result<(Running, Output)> {
+    let output = Output::open(args.report.output.as_deref())?;
+    // The command begins with the mask that zc was given.
+    let mut mask = SigSet::empty();
+    let ours = SigSet::from_iter(PASSED_ON.into_iter().chain([Signal::SIGCHLD]));
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&ours), Some(&mut mask)).context("cannot block signals")?;
+    let signals = SignalFd::with_flags(&ours, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+        .context("cannot receive signals")?;
+    let held = HeldChild::fork(&args.command, &mask)?;
+    let options = Options {
+        follow: !args.trace.no_follow,
+        count_calls: !args.trace.no_count_calls,
+        count_faults: !args.trace.no_faults,
+        root_pid: held.pid().as_raw().unsigned_abs(),
+        self_stats: args.trace.self_stats,
+        sizes: sizes(&args.capacity),
+    };
+    let session = Session::start(&options)?;
+    let collector = Collector::new(session, options).context("cannot read the kernel's maps")?;
+    Ok((Running { child: held.release()?, collector, signals }, output))
+}
+
+fn sizes(capacity: &CapacityArgs) -> Sizes {
+    Sizes {
+        rows: capacity.rows_max,
+        objects: capacity.objects_max,
+        threads: capacity.threads_max,
+        ring_bytes: capacity.ring_bytes,
+        pair_sets: capacity.pair_sets,
+        flows: capacity.flows_max,
+    }
+}
+
+/// Signals that end or steer a command. Those that the terminal sends reach the command by themselves.
+const PASSED_ON: [Signal; 6] =
+    [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
+
+impl Running {
+    /// Waits for the end and reports. The exit code is the command's whatever happens to the report, unless
+    /// there is none.
+    fn finish(mut self, args: &RunArgs, output: Output) -> u8 {
+        let waited = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the event loop")
+            .and_then(|runtime| runtime.block_on(self.wait(args)));
+        let reported = waited.and_then(|code| {
+            self.report(args, output)?;
+            Ok(code)
+        });
+        reported.unwrap_or_else(|error| {
+            eprintln!("zc: {error:#}");
+            1
+        })
+    }
+
+    /// Takes in what the kernel reports until the command, and with `--wait all` its children, have ended.
+    async fn wait(&mut self, args: &RunArgs) -> anyhow::Result<u8> {
+        // SAFETY: an owned descriptor stays the same until it is dropped.
+        let signals = unsafe { AsyncFd::register(self.signals.as_fd().try_clone_to_owned()?) }?;
+        // SAFETY: as above.
+        let ring = unsafe { AsyncFd::register(self.collector.as_fd().try_clone_to_owned()?) }?;
+        let mut tick = time::interval(TICK);
+        tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        let mut ticks = 0_u32;
+        let mut code = None;
+        loop {
+            tokio::select! {
+                ready = signals.readable() => ready?.clear_ready(),
+                ready = ring.readable() => ready?.clear_ready(),
+                _ = tick.tick() => ticks += 1,
+            }
+            let interrupted = self.pass_signals_on();
+            if code.is_none() {
+                code = self.child.exit_code();
+                if code.is_some() {
+                    self.collector.drain();
+                    self.announce_wait(args);
+                }
+            } else if interrupted {
+                break;
+            }
+            self.collector.drain();
+            let Some(_) = code else { continue };
+            if ticks >= TICKS_UNTIL_LOOK {
+                ticks = 0;
+                self.collector.look_for_the_living();
+            }
+            if args.wait == Wait::Command || self.collector.alive() == 0 {
+                break;
+            }
+        }
+        Ok(code.unwrap_or(NOT_STARTED))
+    }
+
+    /// Passes on what was sent to zc alone; says whether somebody wants it to end.
+    fn pass_signals_on(&self) -> bool {
+        let mut interrupted = false;
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            let number = i32::try_from(info.ssi_signo).unwrap_or(0);
+            let Ok(signal) = Signal::try_from(number) else { continue };
+            if signal == Signal::SIGCHLD {
+                continue;
+            }
+            interrupted |=
+                matches!(signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGQUIT | Signal::SIGHUP);
+            // What the terminal sends (`SI_KERNEL`) goes to the whole foreground process group.
+            if info.ssi_code <= 0 {
+                self.child.signal(signal);
+            }
+        }
+        interrupted
+    }
+
+    fn announce_wait(&mut self, args: &RunArgs) {
+        let alive = self.collector.alive();
+        if alive > 0 && args.wait == Wait::All && !args.screen.quiet {
+            let (are, them) = if alive == 1 { ("process is", "it") } else { ("processes are", "them") };
+            eprintln!(
+                "zc: the command has ended, {alive} of its {are} still running; waiting for {them} \
+                 (Ctrl-C to report now, --wait command not to wait)"
+            );
+        }
+    }
+
+    fn report(self, args: &RunArgs, mut output: Output) -> anyhow::Result<()> {
+        let samples = self.collector.finish().context("cannot read the kernel's maps")?;
+        let report = account::account(&samples, Tool::this());
+        let options = output.options(args);
+        export::write(&report, args.report.format, &options, &mut output.writer)
+            .and_then(|()| output.writer.flush())
+            .with_context(|| format!("cannot write the report to {}", output.name))
+    }
+}
+
+/// Where the report goes; opened before anything is run, so that a wrong name costs nothing.
+struct Output {
+    name: String,
+    writer: Box<dyn Write>,
+    is_terminal: bool,
+}
+
+impl Output {
+    fn open(file: Option<&Path>) -> anyhow::Result<Self> {
+        Ok(match file {
+            None => {
+                let stderr = io::stderr();
+                Self {
+                    name: "stderr".to_owned(),
+                    is_terminal: stderr.is_terminal(),
+                    writer: Box::new(stderr),
+                }
+            }
+            Some(path) if path == Path::new("-") => {
+                let stdout = io::stdout();
+                Self {
+                    name: "stdout".to_owned(),
+                    is_terminal: stdout.is_terminal(),
+                    writer: Box::new(stdout),
+                }
+            }
+            Some(path) => {
+                let name = path.display().to_string();
+                let file = File::create(path).with_context(|| {
+                    format!("cannot write the report to {name}; choose another file with --output")
+                })?;
+                Self { name, is_terminal: file.is_terminal(), writer: Box::new(file) }
+            }
+        })
+    }
+
+    fn options(&self, args: &RunArgs) -> export::Options {
+        let ScreenArgs { color, quiet: _, verbose } = args.screen;
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let ascii = is_ascii_locale(|name| std::env::var(name).ok());
+        args.report.options(verbose, color.is_on(self.is_terminal, no_color), ascii)
+    }
+}
