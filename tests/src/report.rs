@@ -247,6 +247,11 @@ impl Report {
         self.flows.iter().filter(wanted).map(|flow| flow.bytes).sum()
     }
 
+    /// One loss counter.
+    pub fn lost(&self, name: &str) -> u64 {
+        self.lost.get(name).copied().unwrap_or_else(|| panic!("no loss counter is called {name}"))
+    }
+
     /// Losses that are not zero.
     pub fn losses(&self) -> Vec<(&str, u64)> {
         self.lost
