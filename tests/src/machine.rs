@@ -63,7 +63,7 @@ pub fn random_file(dir: &Path, name: &str, len: usize) -> String {
 }
 
 /// Tests that trace, or that read the machine's state, run one at a time: within this process by a mutex,
-/// against other test programs by a lock on a file.
+/// against other test programs, of any checkout on this machine, by a lock on a file.
 #[derive(Debug)]
 pub struct Exclusive {
     _file: File,
@@ -76,7 +76,7 @@ impl Exclusive {
         static ONE: Mutex<()> = Mutex::new(());
         // A test that failed while holding the lock leaves nothing half-done behind.
         let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = File::create(target_tmp().join("exclusive.lock")).expect("the lock file");
+        let file = File::create(std::env::temp_dir().join("zc-tests.lock")).expect("the lock file");
         // SAFETY: the descriptor is open for the call.
         while unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) } != 0 {
             let error = io::Error::last_os_error();

@@ -17,7 +17,7 @@ fn a_storm_is_counted_to_the_last_call() {
         .iter()
         .map(|process| process.bytes("read+write", Kind::File, Kind::Device))
         .sum();
-    assert_eq!(relayed, 32 * 10_007 * 4096);
+    assert_eq!(relayed, 32 * 30_011 * 4096);
     let workers = expected.all().len();
     assert_eq!(traced.report.processes.len(), workers + 1, "the fixture's own process and {workers} workers");
 }
