@@ -1,0 +1,314 @@
+//! A report against the truth.
+
+use std::{fmt::Write as _, fs};
+
+use crate::{
+    expect::{Expectation, Flow, Kind, Row as Expected},
+    machine,
+    report::{Process, Report, Row},
+    zc::Traced,
+};
+
+/// Faults and switches between a worker's own last look and its end: the way out of the last call, one call
+/// to leave, perhaps one page of code for it, and at most one preemption or two. Each further thread has its
+/// own way out, of which the worker may not have seen the last steps.
+fn slack(expected: &Expectation) -> u64 {
+    16 + 4 * expected.threads
+}
+
+/// Every process of a fixture is in the report as it was, and nothing was lost.
+pub fn assert_exact(name: &str, traced: &Traced, expected: &Expectation) {
+    assert_exact_but(name, traced, expected, &[]);
+}
+
+/// The same, where some losses may be declared. Flows are not compared when some of them overflowed.
+pub fn assert_exact_but(name: &str, traced: &Traced, expected: &Expectation, allowed: &[&str]) {
+    let mut expected = expected.clone();
+    if allowed.contains(&"flows_overflow") && traced.report.lost("flows_overflow") > 0 {
+        expected.flows.clear();
+    }
+    let differs = |process| differences(&traced.report, process);
+    let mut wrong: Vec<String> = expected.all().into_iter().flat_map(differs).collect();
+    let losses = traced.report.losses();
+    let forbidden = losses.iter().filter(|(name, _)| !allowed.contains(name));
+    wrong.extend(forbidden.map(|(name, count)| format!("lost: {name} is {count}")));
+    if wrong.is_empty() {
+        return;
+    }
+    let kept = machine::target_tmp().join(format!("failed-{name}.json"));
+    fs::write(&kept, &traced.json).expect("keeping the report");
+    let mut text = format!("{name}: {} differences (the report is kept in {}):", wrong.len(), kept.display());
+    for line in wrong.iter().take(30) {
+        write!(text, "\n  {line}").expect("writing to a string");
+    }
+    panic!("{text}");
+}
+
+/// What is wrong about one process.
+pub fn differences(report: &Report, expected: &Expectation) -> Vec<String> {
+    let pid = expected.pid;
+    let found: Vec<_> = report.processes.iter().filter(|process| process.pid == pid).collect();
+    let [process] = found[..] else {
+        return vec![format!("{pid}: {} processes in the report have this id", found.len())];
+    };
+    let mut wrong = Vec::new();
+    rows(process, expected, &mut wrong);
+    if !expected.execs {
+        conservation(process, expected, &mut wrong);
+    }
+    counters(process, expected, &mut wrong);
+    for flow in &expected.flows {
+        flow_bytes(report, pid, flow, &mut wrong);
+    }
+    wrong.iter().map(|line| format!("{pid} {}: {line}", process.comm)).collect()
+}
+
+fn rows(process: &Process, expected: &Expectation, wrong: &mut Vec<String>) {
+    for row in &expected.rows {
+        let ends = format!("{} {:?} to {:?}", row.path, row.source, row.destination);
+        match process.row(&row.path, row.source, row.destination) {
+            None => {
+                wrong.push(format!("{ends} is missing; it has {} bytes, {} calls", row.bytes, row.syscalls));
+            }
+            Some(found) if expected.execs => {
+                if found.bytes < row.bytes || found.syscalls < row.syscalls {
+                    wrong.push(format!(
+                        "{ends}: {} bytes and {} calls are too few",
+                        found.bytes, found.syscalls
+                    ));
+                }
+            }
+            Some(found) => {
+                wrong.extend(row_differences(found, row).iter().map(|line| format!("{ends}: {line}")));
+            }
+        }
+    }
+    if expected.execs {
+        return;
+    }
+    for row in &process.paths {
+        if expected.row(&row.path, row.source, row.destination).is_none() {
+            let (path, source, destination) = (&row.path, row.source, row.destination);
+            wrong.push(format!("{path} {source:?} to {destination:?} never happened: {} bytes", row.bytes));
+        }
+    }
+}
+
+fn row_differences(found: &Row, row: &Expected) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut same = |what: &str, is: Option<u64>, should: Option<u64>| {
+        if should.is_some() && is != should {
+            wrong.push(format!("{what} is {is:?} and should be {should:?}"));
+        }
+    };
+    same("bytes", Some(found.bytes), Some(row.bytes));
+    same("syscalls", Some(found.syscalls), Some(row.syscalls));
+    same("transfers", Some(found.transfers), row.transfers);
+    same("page_faults.minor", found.page_faults.minor, row.minor);
+    same("context_switches.voluntary", found.context_switches.voluntary, row.voluntary);
+    same("mode_switches", found.mode_switches, Some(2 * row.syscalls));
+    if found.via != "syscall" {
+        wrong.push(format!("via is {}", found.via));
+    }
+    copies(found, &mut wrong);
+    wrong
+}
+
+/// What may be said of the copies before anything in the kernel is witnessed.
+fn copies(row: &Row, wrong: &mut Vec<String>) {
+    let copied = row.cpu_copied_bytes.unwrap_or(0);
+    let mut must = |holds: bool, what: &str| {
+        if !holds {
+            wrong.push(format!("{what} (copied {:?} unknown {:?})", row.cpu_copied_bytes, row.unknown_bytes));
+        }
+    };
+    must(row.verdict != "zero-copy", "zero-copy is never inferred");
+    must(row.by_reference_bytes.unwrap_or(0) == 0, "nothing is known to be handed on by reference");
+    if row.bytes == 0 {
+        return;
+    }
+    // What a device or an event counter does with bytes is its own affair.
+    let plain = |kind| !matches!(kind, Kind::Device | Kind::Other | Kind::Unknown);
+    if !(plain(row.source) && plain(row.destination)) {
+        return;
+    }
+    match row.path.as_str() {
+        "read" | "write" => must(copied == row.bytes && row.verdict == "copied", "a leg is copied once"),
+        "read+write" => must(copied == 2 * row.bytes && row.verdict == "copied", "a relay is copied twice"),
+        _ => must(
+            copied == 0 && row.unknown_bytes == Some(row.bytes) && row.verdict == "unknown",
+            "copies within the kernel are not known",
+        ),
+    }
+    must(row.evidence == "inferred", "evidence is inferred");
+}
+
+fn conservation(process: &Process, expected: &Expectation, wrong: &mut Vec<String>) {
+    if process.bytes_read() != expected.rchar {
+        wrong.push(format!("rows have {} bytes read, rchar is {}", process.bytes_read(), expected.rchar));
+    }
+    if process.bytes_written() != expected.wchar {
+        wrong.push(format!(
+            "rows have {} bytes written, wchar is {}",
+            process.bytes_written(),
+            expected.wchar
+        ));
+    }
+}
+
+fn counters(process: &Process, expected: &Expectation, wrong: &mut Vec<String>) {
+    let slack = slack(expected);
+    let Process { page_faults, context_switches, .. } = process;
+    for (what, is, least) in [
+        ("page_faults.minor", page_faults.minor, expected.minor),
+        ("page_faults.major", page_faults.major, expected.major),
+        ("context_switches.voluntary", context_switches.voluntary, expected.voluntary),
+        ("context_switches.involuntary", context_switches.involuntary, expected.involuntary),
+    ] {
+        if !is.is_some_and(|is| (least..=least + slack).contains(&is)) {
+            wrong.push(format!("{what} is {is:?}, was {least} just before the end"));
+        }
+    }
+    let calls = process.syscalls.unwrap_or(0);
+    if calls < process.data_calls() {
+        wrong.push(format!("{calls} system calls, {} of them data calls", process.data_calls()));
+    }
+    if process.mode_switches.syscall != Some(2 * calls) {
+        wrong.push(format!("mode_switches.syscall is {:?} for {calls} calls", process.mode_switches.syscall));
+    }
+    let within = |count: fn(&Row) -> Option<u64>| process.paths.iter().filter_map(count).sum::<u64>();
+    for (what, rows, whole) in [
+        ("minor faults", within(|row| row.page_faults.minor), page_faults.minor),
+        ("voluntary switches", within(|row| row.context_switches.voluntary), context_switches.voluntary),
+        (
+            "involuntary switches",
+            within(|row| row.context_switches.involuntary),
+            context_switches.involuntary,
+        ),
+    ] {
+        if whole.is_some_and(|whole| rows > whole) {
+            wrong.push(format!("the rows have {rows} {what}, the process {whole:?}"));
+        }
+    }
+}
+
+fn flow_bytes(report: &Report, pid: u32, flow: &Flow, wrong: &mut Vec<String>) {
+    let Flow { path, source, destination, bytes } = flow;
+    let found = report.flow_bytes(Some(pid), path, source.as_deref(), destination.as_deref());
+    if found != *bytes {
+        wrong.push(format!("flow {path} {source:?} to {destination:?}: {found} bytes, should be {bytes}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{expect::Ledger, report::LOST};
+
+    fn truth() -> Expectation {
+        let mut plan = Ledger::new();
+        plan.relayed((Kind::File, Kind::Tcp), 100, 3, 2).reads(Kind::File, 50, 1);
+        plan.flow("read", Some("/in"), None, 50);
+        Expectation { pid: 7, rchar: 150, wchar: 100, minor: 20, voluntary: 3, ..plan.into_expectation() }
+    }
+
+    fn row(path: &str, destination: &str, bytes: u64, syscalls: u64, transfers: u64, copied: u64) -> Value {
+        json!({
+            "path": path, "via": "syscall", "source": "file", "destination": destination, "bytes": bytes,
+            "transfers": transfers, "syscalls": syscalls, "mode_switches": 2 * syscalls,
+            "cpu_copied_bytes": copied, "by_reference_bytes": 0, "unknown_bytes": 0,
+            "device_read_bytes": null, "device_sent_bytes": null,
+            "context_switches": {"voluntary": 0, "involuntary": 0}, "page_faults": {"minor": 0, "major": 0},
+            "seconds": 0.1, "verdict": "copied", "evidence": "inferred", "reason": null
+        })
+    }
+
+    fn report() -> Value {
+        json!({
+            "schema": "zc.report/1",
+            "tool": {"version": "0", "commit": null},
+            "host": {"kernel": "6", "arch": "x86_64", "hostname": "h", "cpus": 2},
+            "window": {"start": "2026-01-01T00:00:00Z", "seconds": 1.0},
+            "hooks": [],
+            "lost": LOST.iter().map(|name| ((*name).to_owned(), json!(0))).collect::<serde_json::Map<_, _>>(),
+            "self": {"bpf_runs": null, "bpf_ns": null, "cpu_seconds": null, "rss_bytes": null},
+            "processes": [{
+                "pid": 7, "ppid": 1, "start_ns": 1, "comm": "x", "exe": null, "cmdline": null, "cgroup": null,
+                "container": null, "exit_code": 0, "syscalls": 30,
+                "mode_switches": {"syscall": 60, "exception": 40, "interrupt": null},
+                "context_switches": {"voluntary": 3, "involuntary": 0},
+                "page_faults": {"minor": 21, "major": 0},
+                "paths": [row("read+write", "tcp", 100, 5, 2, 200), row("read", "memory", 50, 1, 1, 50)]
+            }],
+            "flows": [{
+                "pid": 7, "path": "read", "source": {"kind": "file", "name": "/in"},
+                "destination": {"kind": "memory", "name": null}, "bytes": 50, "transfers": 1, "syscalls": 1,
+                "verdict": "copied"
+            }]
+        })
+    }
+
+    fn parse(report: &Value) -> Report {
+        Report::parse(report.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_report_that_is_the_truth_has_no_differences() {
+        assert_eq!(differences(&parse(&report()), &truth()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_number_that_is_wrong_is_a_difference() {
+        for (pointer, value) in [
+            ("/processes/0/pid", json!(8)),
+            ("/processes/0/syscalls", json!(5)),
+            ("/processes/0/mode_switches/syscall", json!(59)),
+            ("/processes/0/page_faults/minor", json!(19)),
+            ("/processes/0/page_faults/minor", json!(37)),
+            ("/processes/0/page_faults/minor", json!(null)),
+            ("/processes/0/context_switches/voluntary", json!(2)),
+            ("/processes/0/paths/0/bytes", json!(101)),
+            ("/processes/0/paths/0/syscalls", json!(4)),
+            ("/processes/0/paths/0/transfers", json!(3)),
+            ("/processes/0/paths/0/mode_switches", json!(4)),
+            ("/processes/0/paths/0/cpu_copied_bytes", json!(100)),
+            ("/processes/0/paths/0/destination", json!("udp")),
+            ("/processes/0/paths/0/verdict", json!("zero-copy")),
+            ("/processes/0/paths/1/evidence", json!("witnessed")),
+            ("/processes/0/paths/1/via", json!("io_uring")),
+            ("/processes/0/paths/1/context_switches/voluntary", json!(4)),
+            ("/flows/0/bytes", json!(49)),
+            ("/flows/0/source/name", json!("/other")),
+        ] {
+            let mut wrong = report();
+            *wrong.pointer_mut(pointer).expect("a field of the report") = value;
+            assert!(!differences(&parse(&wrong), &truth()).is_empty(), "{pointer} may be anything");
+        }
+    }
+
+    #[test]
+    fn a_row_that_never_happened_is_a_difference() {
+        let mut wrong = report();
+        let rows = wrong.pointer_mut("/processes/0/paths").and_then(Value::as_array_mut).expect("rows");
+        rows.push(row("read", "pipe", 0, 1, 0, 0));
+        assert_eq!(differences(&parse(&wrong), &truth()).len(), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "not a report")]
+    fn a_key_that_is_missing_is_not_the_same_as_null() {
+        let mut wrong = report();
+        wrong.pointer_mut("/processes/0").and_then(Value::as_object_mut).expect("a process").remove("exe");
+        parse(&wrong);
+    }
+
+    #[test]
+    #[should_panic(expected = "loss counter")]
+    fn a_loss_counter_that_is_missing_is_an_error() {
+        let mut wrong = report();
+        wrong.pointer_mut("/lost").and_then(Value::as_object_mut).expect("losses").remove("ring_full");
+        parse(&wrong);
+    }
+}

@@ -1,0 +1,307 @@
+//! What a fixture says it did: the truth that a report is compared with.
+//!
+//! A fixture's worker does its calls, reads its own `/proc/self/io` as its last data call and leaves; its
+//! parent turns the plan and that snapshot into an [`Expectation`], so the two can contradict each other.
+
+use serde::{Deserialize, Serialize};
+
+/// The kind of one end of a transfer, as the report names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A regular file, on any file system.
+    File,
+    /// A TCP socket.
+    Tcp,
+    /// A UDP socket.
+    Udp,
+    /// A Unix socket of any type.
+    Unix,
+    /// A pipe or a named pipe.
+    Pipe,
+    /// A terminal, either side of it.
+    Tty,
+    /// Any other character or block device.
+    Device,
+    /// The process's own memory.
+    Memory,
+    /// A descriptor that is none of these: event, timer, signal…
+    Other,
+    /// No such descriptor.
+    Unknown,
+}
+
+/// Bytes and calls of one path between one pair of kinds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// The report's name of the path.
+    pub path: String,
+    /// Where the bytes came from.
+    pub source: Kind,
+    /// Where they went.
+    pub destination: Kind,
+    /// Results of the calls, summed.
+    pub bytes: u64,
+    /// Calls, failed and empty ones included.
+    pub syscalls: u64,
+    /// Calls that moved bytes; `None` where the contract leaves it open.
+    pub transfers: Option<u64>,
+    /// Minor faults within the calls, where the worker measured them.
+    pub minor: Option<u64>,
+    /// Voluntary switches within the calls, where the worker measured them.
+    pub voluntary: Option<u64>,
+}
+
+/// Bytes between two named ends; an end without a name is not looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// The report's name of the path.
+    pub path: String,
+    /// File path, or `address:port` of the peer.
+    pub source: Option<String>,
+    /// File path, or `address:port` of the peer.
+    pub destination: Option<String>,
+    /// Results of the calls, summed.
+    pub bytes: u64,
+}
+
+/// Everything that one process did.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Expectation {
+    /// Process id, as the process saw it.
+    pub pid: u32,
+    /// The kernel's count of bytes read, at the end of the last data call.
+    pub rchar: u64,
+    /// The kernel's count of bytes written.
+    pub wchar: u64,
+    /// The kernel's count of read calls.
+    pub syscr: u64,
+    /// The kernel's count of write calls.
+    pub syscw: u64,
+    /// Minor faults just before the end.
+    pub minor: u64,
+    /// Major faults just before the end.
+    pub major: u64,
+    /// Voluntary context switches just before the end.
+    pub voluntary: u64,
+    /// Involuntary context switches just before the end.
+    pub involuntary: u64,
+    /// Threads that lived beside the first one.
+    pub threads: u64,
+    /// The process ran `execve`: the loader's reads and the kernel's own reads of the program are in
+    /// `rchar` but not in `rows`, which are lower bounds then; `flows` stay exact.
+    pub execs: bool,
+    /// What the rows of the report must be, all of them.
+    pub rows: Vec<Row>,
+    /// Flows that must be in the report.
+    pub flows: Vec<Flow>,
+    /// Further processes of the same fixture.
+    pub others: Vec<Expectation>,
+}
+
+impl Expectation {
+    /// This process and all others of the fixture.
+    pub fn all(&self) -> Vec<&Self> {
+        let mut all = vec![self];
+        for other in &self.others {
+            all.extend(other.all());
+        }
+        all
+    }
+
+    /// Adds children that this process has waited for, and takes their calls off its own counts: the kernel
+    /// adds the I/O of a child to its parent's when the parent reaps it.
+    pub fn adopt_reaped(&mut self, children: impl IntoIterator<Item = Self>) {
+        for child in children {
+            self.rchar -= child.rchar;
+            self.wchar -= child.wchar;
+            self.syscr -= child.syscr;
+            self.syscw -= child.syscw;
+            self.others.push(child);
+        }
+    }
+
+    /// The one row with this path and these kinds.
+    pub fn row(&self, path: &str, source: Kind, destination: Kind) -> Option<&Row> {
+        self.rows
+            .iter()
+            .find(|row| (row.path.as_str(), row.source, row.destination) == (path, source, destination))
+    }
+
+    /// Bytes that the kernel counts as read.
+    pub fn bytes_read(&self) -> u64 {
+        sum(&self.rows, |path| path != "write")
+    }
+
+    /// Bytes that the kernel counts as written.
+    pub fn bytes_written(&self) -> u64 {
+        sum(&self.rows, |path| path != "read")
+    }
+
+    /// Data calls of all rows.
+    pub fn data_calls(&self) -> u64 {
+        self.rows.iter().map(|row| row.syscalls).sum()
+    }
+}
+
+fn sum(rows: &[Row], wanted: impl Fn(&str) -> bool) -> u64 {
+    rows.iter().filter(|row| wanted(&row.path)).map(|row| row.bytes).sum()
+}
+
+/// The plan of one process, added up as a fixture describes it.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    rows: Vec<Row>,
+    flows: Vec<Flow>,
+    threads: u64,
+    execs: bool,
+}
+
+impl Ledger {
+    /// An empty plan.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds calls to a row; `transfers` of `None` makes the row's transfers unchecked.
+    pub fn row(
+        &mut self,
+        path: &str,
+        (source, destination): (Kind, Kind),
+        bytes: u64,
+        syscalls: u64,
+        transfers: impl Into<Option<u64>>,
+    ) -> &mut Self {
+        let transfers = transfers.into();
+        let row = self.at(path, source, destination);
+        row.bytes += bytes;
+        row.syscalls += syscalls;
+        row.transfers = row.transfers.zip(transfers).map(|(a, b)| a + b);
+        self
+    }
+
+    /// `calls` reads that moved bytes into memory and found no partner.
+    pub fn reads(&mut self, source: Kind, bytes: u64, calls: u64) -> &mut Self {
+        self.row("read", (source, Kind::Memory), bytes, calls, calls)
+    }
+
+    /// `calls` reads that failed, met the end or asked for nothing.
+    pub fn empty_reads(&mut self, source: Kind, calls: u64) -> &mut Self {
+        self.row("read", (source, Kind::Memory), 0, calls, 0)
+    }
+
+    /// `calls` writes from memory that found no partner.
+    pub fn writes(&mut self, destination: Kind, bytes: u64, calls: u64) -> &mut Self {
+        self.row("write", (Kind::Memory, destination), bytes, calls, calls)
+    }
+
+    /// `calls` writes that failed or had nothing to write.
+    pub fn empty_writes(&mut self, destination: Kind, calls: u64) -> &mut Self {
+        self.row("write", (Kind::Memory, destination), 0, calls, 0)
+    }
+
+    /// Bytes that were written from where they had been read, by `reads` reads and `writes` writes.
+    pub fn relayed(&mut self, ends: (Kind, Kind), bytes: u64, reads: u64, writes: u64) -> &mut Self {
+        self.row("read+write", ends, bytes, reads + writes, writes)
+    }
+
+    /// Measured costs that fell within a row's calls.
+    pub fn costs(
+        &mut self,
+        path: &str,
+        ends: (Kind, Kind),
+        minor: Option<u64>,
+        voluntary: Option<u64>,
+    ) -> &mut Self {
+        let row = self.at(path, ends.0, ends.1);
+        row.minor = minor;
+        row.voluntary = voluntary;
+        self
+    }
+
+    /// A flow with the ends that have a name.
+    pub fn flow(
+        &mut self,
+        path: &str,
+        source: Option<&str>,
+        destination: Option<&str>,
+        bytes: u64,
+    ) -> &mut Self {
+        self.flows.push(Flow {
+            path: path.into(),
+            source: source.map(Into::into),
+            destination: destination.map(Into::into),
+            bytes,
+        });
+        self
+    }
+
+    /// Threads beside the first one.
+    pub fn threads(&mut self, threads: u64) -> &mut Self {
+        self.threads = threads;
+        self
+    }
+
+    /// The process replaced its program.
+    pub fn execs(&mut self) -> &mut Self {
+        self.execs = true;
+        self
+    }
+
+    /// The plan as an expectation, still without the kernel's counts.
+    pub fn into_expectation(self) -> Expectation {
+        let Self { rows, flows, threads, execs } = self;
+        Expectation { threads, execs, rows, flows, ..Expectation::default() }
+    }
+
+    fn at(&mut self, path: &str, source: Kind, destination: Kind) -> &mut Row {
+        let found = self
+            .rows
+            .iter()
+            .position(|row| (row.path.as_str(), row.source, row.destination) == (path, source, destination));
+        let index = found.unwrap_or_else(|| {
+            self.rows.push(Row {
+                path: path.into(),
+                source,
+                destination,
+                bytes: 0,
+                syscalls: 0,
+                transfers: Some(0),
+                minor: None,
+                voluntary: None,
+            });
+            self.rows.len() - 1
+        });
+        &mut self.rows[index]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_adds_calls_of_the_same_ends_into_one_row() {
+        let mut ledger = Ledger::new();
+        ledger.reads(Kind::File, 7, 1).empty_reads(Kind::File, 2).reads(Kind::Pipe, 5, 1);
+        let plan = ledger.into_expectation();
+        assert_eq!(plan.rows.len(), 2);
+        let row = plan.row("read", Kind::File, Kind::Memory).expect("the row of reads");
+        assert_eq!((row.bytes, row.syscalls, row.transfers), (7, 3, Some(1)));
+    }
+
+    #[test]
+    fn a_relay_counts_as_read_and_as_written() {
+        let mut ledger = Ledger::new();
+        ledger.relayed((Kind::File, Kind::Tcp), 11, 1, 2).reads(Kind::File, 3, 1).writes(Kind::Tcp, 2, 1);
+        let plan = ledger.into_expectation();
+        assert_eq!((plan.bytes_read(), plan.bytes_written(), plan.data_calls()), (14, 13, 5));
+    }
+
+    #[test]
+    fn open_transfers_stay_open_whatever_is_added() {
+        let mut ledger = Ledger::new();
+        ledger.row("read", (Kind::File, Kind::Memory), 4, 0, None).reads(Kind::File, 4, 1);
+        assert_eq!(ledger.into_expectation().rows[0].transfers, None);
+    }
+}

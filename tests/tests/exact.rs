@@ -1,0 +1,80 @@
+//! Every fixture under zc: rows, flows, conservation, faults and switches of each of its processes.
+
+use zc_tests::{compare::assert_exact_but, fixture, fixtures::all, zc::Zc};
+
+/// Runs a fixture under zc and compares all that is known of it; `allowed` losses do not fail the test.
+fn traced_exactly(name: &str, allowed: &[&str]) {
+    let Some(zc) = Zc::with(&[]) else { return };
+    let work = fixture!(name);
+    let traced = zc.run_json(&[], &work.command());
+    assert!(traced.done.status.success(), "{name} failed: {}", traced.done.stderr);
+    assert_exact_but(name, &traced, &work.expectation(), allowed);
+}
+
+/// Fixtures that have their tests elsewhere: in storm.rs, and in losses.rs.
+const ELSEWHERE: [&str; 2] = ["storm", "pairs-many"];
+
+macro_rules! exactly {
+    ($($test:ident: $fixture:literal $(except $allowed:expr)?;)*) => {
+        $(#[test] fn $test() { traced_exactly($fixture, &[$($allowed)?]); })*
+
+        #[test]
+        fn every_fixture_is_traced_by_a_test_of_its_own() {
+            let here = [$($fixture),*];
+            let forgotten: Vec<_> = all()
+                .into_iter()
+                .map(|fixture| fixture.name)
+                .filter(|name| !here.contains(name) && !ELSEWHERE.contains(name))
+                .collect();
+            assert_eq!(forgotten, Vec::<&str>::new());
+        }
+    };
+}
+
+exactly! {
+    reads_are_counted_by_call_and_byte: "reads";
+    writes_are_counted_by_call_and_byte: "writes";
+    short_reads_count_what_they_returned: "short-reads";
+    positional_and_vectored_calls_count_like_read_and_write: "positional";
+    empty_vectors_and_zero_lengths_are_calls_without_bytes: "empty-vectors";
+    // Nothing is written from where it was read, so an unread tail of a long vector costs no byte.
+    long_vectors_count_by_their_result: "wide-vectors" except "pairs_truncated";
+    calls_that_would_block_are_calls_without_bytes: "would-block";
+    interrupted_calls_are_calls_without_bytes: "interrupted";
+    restarted_calls_count_each_time_they_are_entered: "restarted";
+    a_bad_address_counts_what_was_copied_before_it: "bad-address";
+    a_bad_descriptor_is_of_unknown_kind: "bad-descriptor";
+    a_reused_descriptor_number_is_another_file: "reused-descriptors";
+    a_reused_inode_number_is_another_file: "reused-inodes";
+    duplicated_descriptors_are_one_file: "duplicates";
+    // How many flows a process may have is zc's choice; beyond it they must be declared.
+    many_open_files_are_told_apart: "many-files" except "flows_overflow";
+    every_kind_of_descriptor_is_recognised: "kinds";
+    sendfile_between_files_is_of_unknown_cost: "sendfile-file";
+    sendfile_to_a_connection_names_its_peer: "sendfile-tcp";
+    sendfile_to_pipes_and_unix_sockets_is_told_apart: "sendfile-local";
+    sendfile_counts_its_result_and_its_failures: "sendfile-limits";
+    copy_file_range_is_counted_like_sendfile: "copy-file-range";
+    a_relay_is_one_row_that_was_copied_twice: "pairs-relay";
+    a_buffer_written_twice_pairs_once: "pairs-written-twice";
+    only_the_newest_read_of_a_buffer_pairs: "pairs-read-again";
+    vectors_pair_whatever_their_order: "pairs-positional";
+    a_relay_between_connections_pairs: "pairs-tcp";
+    the_same_address_in_a_child_does_not_pair: "pairs-forked";
+    one_read_pairs_with_several_writes: "pairs-one-read";
+    several_reads_pair_with_one_write: "pairs-one-write";
+    the_middle_of_a_buffer_pairs_and_then_its_rest: "pairs-middle";
+    a_read_over_part_of_an_older_one_splits_it: "pairs-overlap";
+    the_unwritten_rest_of_a_read_stays_a_leg: "pairs-unfinished";
+    a_write_beyond_what_was_read_is_a_leg_for_the_rest: "pairs-beyond";
+    a_header_before_a_body_is_a_leg_and_the_body_pairs: "pairs-header";
+    buffers_handed_to_another_thread_pair: "pairs-handover";
+    buffers_handed_to_a_new_thread_pair: "pairs-late-thread";
+    threads_that_write_parts_of_one_read_pair: "pairs-quarters";
+    threads_add_up_to_their_process: "threads";
+    children_of_every_sort_are_followed_from_birth: "children";
+    a_daemon_is_followed_after_its_parents_have_gone: "daemon";
+    anonymous_faults_are_counted_to_the_page: "anonymous-pages";
+    faults_within_reads_belong_to_the_read_row: "fresh-buffers";
+    switches_within_calls_belong_to_their_rows: "ping-pong";
+}

@@ -1,0 +1,152 @@
+//! Losses are declared by their reason, and what is reported beside them is never more than the truth.
+//!
+//! Each map is made tiny by a hidden option of `zc run`, and a fixture that needs more is traced.
+
+use zc_tests::{
+    Work,
+    compare::differences,
+    expect::Expectation,
+    fixture,
+    report::Report,
+    zc::{Traced, Zc},
+};
+
+fn traced(zc: &Zc, work: &Work, options: &[&str]) -> (Report, Expectation) {
+    let Traced { report, done, .. } = zc.run_json(options, &work.command());
+    assert!(done.status.success(), "{}", done.stderr);
+    (report, work.expectation())
+}
+
+/// A loss may hide a process or a row; it never makes anything up.
+fn never_too_much(report: &Report, expected: &Expectation) {
+    for truth in expected.all().into_iter().filter(|process| !process.execs) {
+        let Some(process) = report.processes.iter().find(|process| process.pid == truth.pid) else {
+            continue;
+        };
+        assert!(
+            process.bytes_read() <= truth.rchar,
+            "{}: {} of {}",
+            truth.pid,
+            process.bytes_read(),
+            truth.rchar
+        );
+        assert!(process.bytes_written() <= truth.wchar, "{}: bytes written", truth.pid);
+        assert!(process.data_calls() <= truth.data_calls(), "{}: data calls", truth.pid);
+    }
+}
+
+/// The counter that `option` must raise, and nothing reported beyond the truth.
+fn declared(name: &str, options: &[&str], counter: &str) -> Option<(Report, Expectation)> {
+    let zc = Zc::with(&[])?;
+    let work = fixture!(name);
+    let (report, expected) = traced(&zc, &work, options);
+    assert!(report.lost(counter) > 0, "{options:?} with {name} must raise {counter}: {:?}", report.lost);
+    never_too_much(&report, &expected);
+    Some((report, expected))
+}
+
+/// Pairs that were lost are legs: the kernel's counts still hold, call by call and byte by byte.
+fn conserved(report: &Report, expected: &Expectation) {
+    for truth in expected.all() {
+        let process = report.process(truth.pid);
+        assert_eq!(process.bytes_read(), truth.rchar, "bytes read by {}", truth.pid);
+        assert_eq!(process.bytes_written(), truth.wchar, "bytes written by {}", truth.pid);
+        assert_eq!(process.data_calls(), truth.data_calls(), "data calls of {}", truth.pid);
+    }
+}
+
+#[test]
+fn rows_that_find_no_place_are_declared() {
+    declared("kinds", &["--rows-max", "3"], "rows_full");
+}
+
+#[test]
+fn threads_that_find_no_place_are_declared() {
+    declared("threads", &["--threads-max", "5"], "threads_full");
+}
+
+#[test]
+fn objects_that_find_no_place_are_declared() {
+    let Some((report, expected)) = declared("reused-descriptors", &["--objects-max", "3"], "objects_full")
+    else {
+        return;
+    };
+    // A descriptor whose object is not remembered has lost its name, not its bytes.
+    conserved(&report, &expected);
+}
+
+#[test]
+fn pairs_that_are_pushed_out_are_declared_and_stay_legs() {
+    let Some((report, expected)) = declared("pairs-many", &["--pair-sets", "1"], "pairs_evicted") else {
+        return;
+    };
+    conserved(&report, &expected);
+    let truth = expected.row("read+write", zc_tests::expect::Kind::File, zc_tests::expect::Kind::File);
+    let paired = report.process(expected.pid).bytes(
+        "read+write",
+        zc_tests::expect::Kind::File,
+        zc_tests::expect::Kind::File,
+    );
+    assert!(
+        paired < truth.expect("the plan's relays").bytes,
+        "{paired} bytes paired although pairs were lost"
+    );
+}
+
+#[test]
+fn many_open_pairs_pair_or_are_declared_with_the_usual_sizes() {
+    let Some(zc) = Zc::with(&[]) else { return };
+    let work = fixture!("pairs-many");
+    let (report, expected) = traced(&zc, &work, &[]);
+    conserved(&report, &expected);
+    let wrong = differences(&report, &expected);
+    assert!(wrong.is_empty() || report.lost("pairs_evicted") > 0, "undeclared: {wrong:?}");
+}
+
+#[test]
+fn flows_beyond_the_limit_are_counted_and_path_rows_stay_exact() {
+    let Some((report, mut expected)) = declared("many-files", &["--flows-max", "2"], "flows_overflow") else {
+        return;
+    };
+    expected.flows.clear();
+    assert_eq!(differences(&report, &expected), Vec::<String>::new());
+    let own = report.flows.iter().filter(|flow| flow.pid == expected.pid);
+    let bytes: u64 = own.map(|flow| flow.bytes).sum();
+    assert!(bytes <= expected.rchar, "{bytes} bytes in flows of {}", expected.rchar);
+}
+
+/// While zc is stopped nobody empties the ring, so a thousand births and ends must overflow a small one;
+/// no clock decides it.
+#[test]
+fn a_ring_that_nobody_empties_is_declared() {
+    let Some(zc) = Zc::with(&[]) else { return };
+    let work = fixture!("storm");
+    let mut words = vec!["sh".to_owned(), "-c".into(), "echo up; read line; exec \"$@\"".into(), "sh".into()];
+    words.extend(work.command());
+    let path = zc.report_path("ring.json");
+    let mut running = zc.run_job(&path, &["--ring-bytes", "4096"], &words).with_input().start();
+    running.wait_for_output("up");
+    running.signal(libc::SIGSTOP);
+    running.input(b"\n");
+    zc_tests::machine::wait_for("the storm's end", || work.expect_path().exists().then_some(()));
+    running.signal(libc::SIGCONT);
+    let Traced { report, .. } = Traced::collect(&path, running.finish());
+    assert!(report.lost("ring_full") > 0, "a full ring must be declared: {:?}", report.lost);
+    never_too_much(&report, &work.expectation());
+}
+
+#[test]
+fn losses_are_said_in_the_table_too() {
+    let Some(zc) = Zc::with(&[]) else { return };
+    let work = fixture!("kinds");
+    let mut words = vec!["run", "--format", "table", "--rows-max", "3", "--"];
+    let command = work.command();
+    words.extend(command.iter().map(String::as_str));
+    let done = zc.job(&words).finish();
+    assert!(done.status.success(), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("lost") && done.stderr.contains("rows_full"),
+        "no word of the loss: {}",
+        done.stderr
+    );
+}
