@@ -127,8 +127,8 @@ fn copies(row: &Row, wrong: &mut Vec<String>) {
     if row.bytes == 0 {
         return;
     }
-    // What a device or an event counter does with bytes is its own affair.
-    let plain = |kind| !matches!(kind, Kind::Device | Kind::Other | Kind::Unknown);
+    // What the driver of a terminal or device, or an event counter, does with bytes is its own affair.
+    let plain = |kind| !matches!(kind, Kind::Tty | Kind::Device | Kind::Other | Kind::Unknown);
     if !(plain(row.source) && plain(row.destination)) {
         return;
     }

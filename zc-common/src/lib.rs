@@ -18,6 +18,7 @@ pub mod pair;
 pub mod path;
 pub mod record;
 pub mod row;
+pub mod session;
 pub mod thread;
 
 /// Asserts the size of a type that crosses the kernel boundary, and that its fields fill it.

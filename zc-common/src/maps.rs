@@ -14,6 +14,8 @@ pub const PROCESSES: &str = "PROCESSES";
 pub const PAIRS: &str = "PAIRS";
 /// Ring buffer of [`crate::record`].
 pub const EVENTS: &str = "EVENTS";
+/// Array of one [`crate::session::Session`].
+pub const SESSION: &str = "SESSION";
 /// Per-CPU array of counters, indexed by [`crate::loss::Loss`].
 pub const LOST: &str = "LOST";
 

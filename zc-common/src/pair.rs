@@ -115,19 +115,35 @@ pub struct Source {
     pub kind: u8,
     /// [`crate::row::DIRECT_SOURCE`] or 0.
     pub flags: u8,
-    /// 1 when the costs of the read go with the first bytes taken: of several pieces of one read only
-    /// one has it.
-    pub has_costs: u8,
     /// Always zero.
-    pub reserved: u8,
-    /// Voluntary switches within the read.
+    pub reserved: u16,
+    /// Reads whose costs go with the first bytes taken: 1, or 0 for all pieces of a read but its first, or
+    /// more where intervals were joined.
+    pub calls: u32,
+    /// Voluntary switches within those reads.
     pub voluntary: u32,
-    /// Involuntary switches within the read.
+    /// Involuntary switches within those reads.
     pub involuntary: u32,
-    /// Minor faults within the read.
+    /// Minor faults within those reads.
     pub minor: u32,
-    /// Major faults within the read.
+    /// Major faults within those reads.
     pub major: u32,
+    /// When it was put, by any clock of 32 bits: the oldest makes room first.
+    pub stamp: u32,
+}
+
+impl Source {
+    /// The same source without costs.
+    #[inline(always)]
+    pub const fn without_costs(self) -> Self {
+        Self { calls: 0, voluntary: 0, involuntary: 0, minor: 0, major: 0, ..self }
+    }
+
+    /// Whether bytes come from the same end.
+    #[inline(always)]
+    pub const fn is_same_end(&self, other: &Self) -> bool {
+        self.object == other.object && self.kind == other.kind && self.flags == other.flags
+    }
 }
 
 /// The intervals of some granules.
@@ -140,9 +156,9 @@ pub struct Set<W = u64> {
     pub ways: [Way; WAYS],
 }
 
-assert_layout!(Source, 24, [u32, [u8; 4], [u32; 4]]);
-assert_layout!(Way, 40, [u64, u64, Source]);
-assert_layout!(Set<u64>, 384, [[u64; WAYS], [Way; WAYS]]);
+assert_layout!(Source, 32, [u32, u8, u8, u16, [u32; 6]]);
+assert_layout!(Way, 48, [u64, u64, Source]);
+assert_layout!(Set<u64>, 448, [[u64; WAYS], [Way; WAYS]]);
 pod!(Source, Way, Set<u64>);
 
 /// A piece of a process's memory within one granule.
@@ -206,10 +222,19 @@ impl Piece {
 pub struct Taken {
     /// How many.
     pub bytes: u64,
-    /// Where they came from.
+    /// Where they came from, with the costs of its reads if nobody had them before.
     pub source: Source,
-    /// The costs of the read in `source` come with them.
-    pub with_costs: bool,
+}
+
+/// What a look at a way came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// Nothing there of this piece.
+    Nothing,
+    /// So many bytes were there, and are not any more. The costs of the reads belong to them, if `fresh`.
+    Bytes { bytes: u64, source: Source, fresh: bool },
+    /// Another thread took from the same interval at this moment.
+    Missed,
 }
 
 /// Takes `piece` from way `index` of `set`, as far as it overlaps; what is left beside it stays.
@@ -218,71 +243,110 @@ pub struct Taken {
 /// `dropped` is set.
 #[inline(always)]
 pub fn take<W: Word>(set: &mut Set<W>, index: usize, piece: &Piece, dropped: &mut bool) -> Option<Taken> {
+    match cut(set, index, piece, true, dropped) {
+        Cut::Nothing => None,
+        Cut::Bytes { bytes, source, fresh } => {
+            Some(Taken { bytes, source: if fresh { source } else { source.without_costs() } })
+        }
+        Cut::Missed => {
+            // These bytes stay a leg.
+            *dropped = true;
+            None
+        }
+    }
+}
+
+/// Cuts `piece` out of way `index`. The costs stay with what is left, unless they are taken with the bytes.
+#[inline(always)]
+fn cut<W: Word>(set: &mut Set<W>, index: usize, piece: &Piece, with_costs: bool, dropped: &mut bool) -> Cut {
     let state = State(set.states[index].load());
     if state.tag() != piece.tag() || state.is_busy() {
-        return None;
+        return Cut::Nothing;
     }
     let low = if piece.low > state.low() { piece.low } else { state.low() };
     let high = if piece.high < state.high() { piece.high } else { state.high() };
     if low >= high || !piece.is_of(&set.ways[index]) {
-        return None;
+        return Cut::Nothing;
     }
+    // Read after the state: if the way is filled anew meanwhile, the swap fails.
     let source = set.ways[index].source;
     let left = state.next(state.low(), low);
     let right = state.next(high, state.high());
     let stays = if left.is_empty() { right } else { left };
-    if !set.states[index].swap_if(state.0, stays.0) {
-        // Another thread took from the same interval at this moment: these bytes stay a leg.
-        *dropped = true;
-        return None;
+    let costs = if with_costs { 0 } else { state.0 & FRESH };
+    if !set.states[index].swap_if(state.0, stays.0 | costs) {
+        return Cut::Missed;
     }
     if !left.is_empty() && !right.is_empty() {
         let rest = Piece { low: high, high: state.high(), ..*piece };
-        let no_costs = Source { has_costs: 0, ..source };
-        if !fill_free(set, &rest, no_costs, false) {
-            *dropped = true;
-        }
+        *dropped |= !fill_free(set, &rest, source.without_costs());
     }
-    Some(Taken { bytes: high - low, source, with_costs: state.is_fresh() && source.has_costs != 0 })
+    Cut::Bytes { bytes: high - low, source, fresh: state.is_fresh() }
 }
 
 /// Remembers that `piece` was read from `source`; what was known of that memory before is forgotten.
 ///
 /// Returns false when an interval that still waited for its write had to make room.
 #[inline(always)]
-pub fn put<W: Word>(set: &mut Set<W>, piece: &Piece, source: Source, victim: usize) -> bool {
-    let mut complete = true;
+pub fn put<W: Word>(set: &mut Set<W>, piece: &Piece, source: Source) -> bool {
+    let mut dropped = false;
     let mut index = 0;
     while index < WAYS {
-        let state = State(set.states[index].load());
-        if state.tag() == piece.tag() && !state.is_busy() && !state.is_empty() {
-            let covered = piece.low <= state.low() && state.high() <= piece.high;
-            if !covered {
-                let mut dropped = false;
-                // The bytes that are overwritten are taken and thrown away.
-                let _ = take(set, index, piece, &mut dropped);
-                complete &= !dropped;
-            } else if piece.is_of(&set.ways[index]) {
-                // Read again into the same memory, the usual case. When the swap fails, a write has just
-                // taken from there.
-                let _ = set.states[index].swap_if(state.0, state.next(0, 0).0);
-            }
+        // What is overwritten goes nowhere.
+        cut(set, index, piece, false, &mut dropped);
+        index += 1;
+    }
+    if fill_free(set, piece, source) || join(set, piece, source) {
+        return !dropped;
+    }
+    let mut oldest = 0;
+    let mut age = 0;
+    let mut index = 0;
+    while index < WAYS {
+        let this = source.stamp.wrapping_sub(set.ways[index].source.stamp);
+        if this > age {
+            age = this;
+            oldest = index;
         }
         index += 1;
     }
-    if fill_free(set, piece, source, true) {
-        return complete;
-    }
-    fill(set, victim & (WAYS - 1), piece, source, true);
+    fill(set, oldest, piece, source);
     false
 }
 
 #[inline(always)]
-fn fill_free<W: Word>(set: &mut Set<W>, piece: &Piece, source: Source, fresh: bool) -> bool {
+fn fill_free<W: Word>(set: &mut Set<W>, piece: &Piece, source: Source) -> bool {
     let mut index = 0;
     while index < WAYS {
-        if State(set.states[index].load()).is_empty() && fill(set, index, piece, source, fresh) {
+        if State(set.states[index].load()).is_empty() && fill(set, index, piece, source) {
             return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+/// Adds `piece` to the end of an interval that came from the same end, as when a buffer is filled little by
+/// little. Done only when ways run out: the costs of joined reads go together.
+#[inline(always)]
+fn join<W: Word>(set: &mut Set<W>, piece: &Piece, source: Source) -> bool {
+    let mut index = 0;
+    while index < WAYS {
+        let state = State(set.states[index].load());
+        let way = set.ways[index];
+        let adjoins = state.tag() == piece.tag() && state.high() == piece.low && !state.is_empty();
+        if adjoins && piece.is_of(&way) && way.source.is_same_end(&source) {
+            let old = if state.is_fresh() { way.source } else { way.source.without_costs() };
+            let joined = Source {
+                calls: old.calls + source.calls,
+                voluntary: old.voluntary + source.voluntary,
+                involuntary: old.involuntary + source.involuntary,
+                minor: old.minor + source.minor,
+                major: old.major + source.major,
+                ..source
+            };
+            let whole = Piece { low: state.low(), ..*piece };
+            return fill_from(set, index, state, &whole, joined);
         }
         index += 1;
     }
@@ -291,24 +355,29 @@ fn fill_free<W: Word>(set: &mut Set<W>, piece: &Piece, source: Source, fresh: bo
 
 /// Makes way `index` hold `piece`, whatever it held; fails when somebody else is at it.
 #[inline(always)]
-fn fill<W: Word>(set: &mut Set<W>, index: usize, piece: &Piece, source: Source, fresh: bool) -> bool {
+fn fill<W: Word>(set: &mut Set<W>, index: usize, piece: &Piece, source: Source) -> bool {
     let state = State(set.states[index].load());
+    fill_from(set, index, state, piece, source)
+}
+
+/// The same, if the way is still in `state`.
+#[inline(always)]
+fn fill_from<W: Word>(set: &mut Set<W>, index: usize, state: State, piece: &Piece, source: Source) -> bool {
     let claimed = state.next(0, 0);
     if state.is_busy() || !set.states[index].swap_if(state.0, claimed.0 | BUSY) {
         return false;
     }
     set.ways[index] = Way { memory: piece.memory, granule: piece.granule, source };
-    let filled = claimed.next(piece.low, piece.high).with_tag(piece.tag());
-    set.states[index].store(filled.0 | if fresh { FRESH } else { 0 });
+    set.states[index].store(claimed.next(piece.low, piece.high).with_tag(piece.tag()).0 | FRESH);
     true
 }
 
-/// The costs that a [`Source`] carries, as one read call.
+/// The costs that a [`Source`] carries.
 impl From<Source> for Costs {
     #[inline(always)]
     fn from(source: Source) -> Self {
         Self {
-            calls: 1,
+            calls: source.calls.into(),
             voluntary: source.voluntary.into(),
             involuntary: source.involuntary.into(),
             minor: source.minor.into(),

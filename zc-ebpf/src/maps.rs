@@ -14,6 +14,7 @@ use zc_common::{
     object::{ObjectKey, ObjectValue},
     pair::Set,
     row::{RowKey, RowValue},
+    session::Session,
     thread::Thread,
 };
 
@@ -66,15 +67,6 @@ pub(crate) struct Process {
     pub(crate) threads: u64,
     /// Named flows.
     pub(crate) flows: u64,
-}
-
-/// Value of [`SESSION`].
-#[repr(C)]
-pub(crate) struct Session {
-    /// The last object id that was given away.
-    pub(crate) objects: u64,
-    /// 1 once the command that is to be traced has begun.
-    pub(crate) begun: u64,
 }
 
 /// Whether a process is traced. Everything else here comes after this.

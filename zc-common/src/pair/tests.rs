@@ -27,18 +27,19 @@ fn empty_set() -> Set<Cell<u64>> {
 }
 
 fn source(object: u32) -> Source {
-    Source { object, has_costs: 1, kind: 1, ..Source::default() }
+    Source { object, calls: 1, kind: 1, ..Source::default() }
 }
 
 /// The sets of a machine, used as the kernel programs use them.
 struct Machine {
     sets: Vec<Set<Cell<u64>>>,
     complete: bool,
+    clock: u32,
 }
 
 impl Machine {
     fn new(sets: usize) -> Self {
-        Self { sets: (0..sets).map(|_| empty_set()).collect(), complete: true }
+        Self { sets: (0..sets).map(|_| empty_set()).collect(), complete: true, clock: 0 }
     }
 
     fn pieces(memory: u64, mut address: u64, mut len: u64) -> Vec<Piece> {
@@ -56,8 +57,9 @@ impl Machine {
         for (index, piece) in Self::pieces(memory, address, len).into_iter().enumerate() {
             let mask = u32::try_from(self.sets.len()).unwrap() - 1;
             let set = &mut self.sets[piece.set_index(mask) as usize];
-            let costs = Source { has_costs: u8::from(index == 0), ..source(object) };
-            self.complete &= put(set, &piece, costs, index);
+            let costs = Source { calls: u32::from(index == 0), ..source(object) };
+            self.clock += 1;
+            self.complete &= put(set, &piece, Source { stamp: self.clock, ..costs });
         }
     }
 
@@ -78,13 +80,17 @@ fn bytes(taken: &[Taken], object: u32) -> u64 {
     taken.iter().filter(|taken| taken.source.object == object).map(|taken| taken.bytes).sum()
 }
 
+fn calls(taken: &[Taken]) -> u32 {
+    taken.iter().map(|taken| taken.source.calls).sum()
+}
+
 #[test]
 fn a_relay_pairs_whole_and_once() {
     let mut machine = Machine::new(64);
     machine.read(1, 0x7000_1234, 65_536, 7);
     let taken = machine.write(1, 0x7000_1234, 65_536);
     assert_eq!(bytes(&taken, 7), 65_536);
-    assert_eq!(taken.iter().filter(|taken| taken.with_costs).count(), 1);
+    assert_eq!(calls(&taken), 1);
     assert!(machine.write(1, 0x7000_1234, 65_536).is_empty(), "the second write finds no partner");
 }
 
@@ -97,7 +103,7 @@ fn partial_writes_in_any_order_pair_every_byte_once() {
     taken.extend(machine.write(1, 0x10_000, 1000));
     taken.extend(machine.write(1, 0x10_000 + 1500, 1500));
     assert_eq!(bytes(&taken, 7), 4096);
-    assert_eq!(taken.iter().filter(|taken| taken.with_costs).count(), 1);
+    assert_eq!(calls(&taken), 1);
     assert!(machine.complete);
 }
 
@@ -122,6 +128,25 @@ fn the_newest_read_of_a_buffer_counts() {
 }
 
 #[test]
+fn a_read_that_was_partly_overwritten_still_counts_with_its_first_write() {
+    let mut machine = Machine::new(64);
+    machine.read(1, 0x30_000, 4096, 1);
+    machine.read(1, 0x30_000 + 1024, 1024, 2);
+    assert_eq!(calls(&machine.write(1, 0x30_000, 4096)), 2);
+}
+
+#[test]
+fn a_buffer_that_is_filled_little_by_little_pairs_whole() {
+    let mut machine = Machine::new(64);
+    for chunk in 0..100 {
+        machine.read(1, 0x40_000 + chunk * 100, 100, 1);
+    }
+    assert!(machine.complete);
+    let taken = machine.write(1, 0x40_000, 10_000);
+    assert_eq!((bytes(&taken, 1), calls(&taken)), (10_000, 100));
+}
+
+#[test]
 fn another_process_takes_nothing() {
     let mut machine = Machine::new(1);
     machine.read(1, 0x30_000, 4096, 1);
@@ -136,17 +161,19 @@ fn a_full_set_forgets_one_and_says_so() {
         machine.read(1, buffer * 100, 10, 1);
     }
     assert!(!machine.complete);
+    assert!(machine.write(1, 0, 10).is_empty(), "the oldest");
+    assert_eq!(bytes(&machine.write(1, 100, 10), 1), 10, "the next");
 }
 
 #[test]
 fn a_busy_way_is_left_alone() {
     let mut set = empty_set();
     let piece = Piece::first(1, 0, 100);
-    assert!(put(&mut set, &piece, source(1), 0));
+    assert!(put(&mut set, &piece, source(1)));
     let busy = set.states[0].get() | BUSY;
     set.states[0].set(busy);
     assert_eq!(take(&mut set, 0, &piece, &mut false), None);
-    assert!(put(&mut set, &piece, source(2), 0));
+    assert!(put(&mut set, &piece, source(2)));
     assert_eq!(set.states[0].get(), busy);
 }
 

@@ -130,12 +130,11 @@ impl Walk {
     /// many sources.
     #[inline(always)]
     fn note(&mut self, taken: &Taken) -> bool {
-        let Taken { bytes, source, with_costs } = *taken;
+        let Taken { bytes, source } = *taken;
         let mut last = self.used as usize;
         let mut same = false;
         if last > 0 {
-            let share = &self.shares[(last - 1) & (SHARES - 1)].source;
-            same = share.object == source.object && share.kind == source.kind && share.flags == source.flags;
+            same = self.shares[(last - 1) & (SHARES - 1)].source.is_same_end(&source);
         }
         if same {
             last -= 1;
@@ -149,8 +148,8 @@ impl Walk {
         }
         let share = &mut self.shares[last & (SHARES - 1)];
         share.bytes += bytes;
-        if with_costs {
-            share.calls += 1;
+        if source.calls != 0 {
+            share.calls += source.calls;
             share.costs.voluntary += source.voluntary;
             share.costs.involuntary += source.involuntary;
             share.costs.minor += source.minor;
@@ -258,11 +257,11 @@ extern "C" fn zc_put_piece(walk: *mut Walk) -> u64 {
     let Some(piece) = walk.next() else { return STOP };
     let Some(set) = set_of(&piece) else { return STOP };
     if !piece.is_empty() {
-        if !pair::put(set, &piece, walk.source, walk.address as usize >> 6) {
+        if !pair::put(set, &piece, walk.source) {
             lose(Loss::PairsEvicted);
         }
         // The costs of the read go with one piece only.
-        walk.source.has_costs = 0;
+        walk.source = walk.source.without_costs();
     }
     u64::from(walk.is_done())
 }

@@ -1,5 +1,6 @@
 //! The read and the write family, and what pairs them.
 
+use aya_ebpf::helpers::generated::bpf_jiffies64;
 use zc_common::{
     pair::Source,
     path::{Kind, Path},
@@ -54,12 +55,14 @@ pub(super) fn read(
         object: entry.key.source,
         kind: from.kind,
         flags: from.source_flags(),
-        has_costs: 1,
         reserved: 0,
+        calls: 1,
         voluntary: own.voluntary,
         involuntary: own.involuntary,
         minor: own.minor,
         major: own.major,
+        // SAFETY: has no preconditions.
+        stamp: unsafe { bpf_jiffies64() } as u32,
     };
     memory::put(thread, registers, bytes, vectored, source);
 }

@@ -93,15 +93,29 @@ pub(crate) fn zc_exec(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `sched_process_exit(struct task_struct *p, …)`, when a thread ends. What happens to it later, as it gives
-/// back its files and memory, is not counted.
+/// `sched_process_exit(struct task_struct *p, …)`, when a thread begins to end. It is only used where the
+/// thread's last context switch cannot be seen: it still gives back its files and memory, and may have to wait
+/// for that.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub(crate) fn zc_exit(_ctx: BtfTracePointContext) -> i32 {
     let task = current();
     let tgid: u32 = typed!(task, task_tgid);
-    if !is_traced(tgid) {
-        return 0;
+    if is_traced(tgid) && !sees_last_switch() {
+        thread_ended(task, tgid);
     }
+    0
+}
+
+/// Whether the program on `sched_switch` is attached; user space says so when it is.
+#[inline(always)]
+fn sees_last_switch() -> bool {
+    // SAFETY: map memory.
+    SESSION.get_ptr(0).is_some_and(|session| unsafe { (*session).sees_last_switch } != 0)
+}
+
+/// Sends what is known of the running thread, which has ended, and of its process if that was its last.
+#[inline(always)]
+pub(super) fn thread_ended(task: Typed, tgid: u32) {
     let thread = thread::find(task);
     send_totals(task, tgid, thread);
     if let Some(thread) = thread {
@@ -109,7 +123,7 @@ pub(crate) fn zc_exit(_ctx: BtfTracePointContext) -> i32 {
         let tid: u32 = typed!(task, task_pid);
         let _ = THREADS.remove(tid);
     }
-    // `signal->live` cannot tell the last one: several threads may find it zero here.
+    // `signal->live` cannot tell the last one: several threads may find it zero.
     let threads = match PROCESSES.get_ptr_mut(tgid) {
         // SAFETY: map memory.
         Some(process) => fetch_add(unsafe { &raw mut (*process).threads }, u64::MAX),
@@ -125,7 +139,6 @@ pub(crate) fn zc_exit(_ctx: BtfTracePointContext) -> i32 {
             lose(Loss::RingFull);
         }
     }
-    0
 }
 
 /// The command that the session is about, when it execs for the first time.

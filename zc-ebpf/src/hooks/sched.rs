@@ -1,12 +1,17 @@
-//! Context switches: which call each of them falls into. The totals of a thread are in its task.
+//! Context switches: which call each of them falls into, and which is a thread's last. The totals of a thread
+//! are in its task.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
+use super::process;
 use crate::{
     kernel::{Typed, typed},
     maps::is_traced,
     thread,
 };
+
+/// The last switch of a task (`do_task_dead`); its counters do not change any more.
+const TASK_DEAD: u32 = 0x80;
 
 /// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)`,
 /// with the fourth argument since Linux 5.18. Before it is called, `__schedule` has counted the switch as
@@ -18,9 +23,13 @@ pub(crate) fn zc_sched_switch(ctx: BtfTracePointContext) -> i32 {
     if !is_traced(tgid) {
         return 0;
     }
+    let state: u32 = ctx.arg(3);
+    if state & TASK_DEAD != 0 {
+        process::thread_ended(task, tgid);
+        return 0;
+    }
     if let Some(thread) = thread::touch(task) {
         let preempted = ctx.arg::<u64>(0) & 0xFF != 0;
-        let state: u32 = ctx.arg(3);
         // SAFETY: map memory, and its thread does nothing else now.
         unsafe {
             if !preempted && state != 0 {

@@ -30,6 +30,10 @@ const NOT_STARTED: u8 = 125;
 
 /// How often the ring buffer is looked at; it wakes us up by itself when it fills faster.
 const TICK: Duration = Duration::from_millis(50);
+/// The same once the command has ended: its last thread may still have to leave its processor.
+const LAST_TICK: Duration = Duration::from_millis(2);
+/// How long the short ticks last; after that, there are other processes to wait for.
+const LAST_TICKS: u32 = 100;
 /// After how many ticks it is checked which processes still live whose end could have been missed.
 const TICKS_UNTIL_LOOK: u32 = 20;
 
@@ -115,8 +119,7 @@ impl Running {
         let signals = unsafe { AsyncFd::register(self.signals.as_fd().try_clone_to_owned()?) }?;
         // SAFETY: as above.
         let ring = unsafe { AsyncFd::register(self.collector.as_fd().try_clone_to_owned()?) }?;
-        let mut tick = time::interval(TICK);
-        tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        let mut tick = interval(TICK);
         let mut ticks = 0_u32;
         let mut code = None;
         loop {
@@ -129,20 +132,25 @@ impl Running {
             if code.is_none() {
                 code = self.child.exit_code();
                 if code.is_some() {
-                    self.collector.drain();
-                    self.announce_wait(args);
+                    tick = interval(LAST_TICK);
+                    ticks = 0;
                 }
             } else if interrupted {
                 break;
             }
             self.collector.drain();
-            let Some(_) = code else { continue };
-            if ticks >= TICKS_UNTIL_LOOK {
-                ticks = 0;
-                self.collector.look_for_the_living();
+            if code.is_none() {
+                continue;
             }
-            if args.wait == Wait::Command || self.collector.alive() == 0 {
+            if self.collector.alive() == 0 || args.wait == Wait::Command && ticks > LAST_TICKS {
                 break;
+            }
+            if ticks == LAST_TICKS {
+                self.announce_wait(args);
+                tick = interval(TICK);
+            }
+            if ticks > 0 && ticks % TICKS_UNTIL_LOOK == 0 {
+                self.collector.look_for_the_living();
             }
         }
         Ok(code.unwrap_or(NOT_STARTED))
@@ -186,6 +194,12 @@ impl Running {
             .and_then(|()| output.writer.flush())
             .with_context(|| format!("cannot write the report to {}", output.name))
     }
+}
+
+fn interval(period: Duration) -> time::Interval {
+    let mut interval = time::interval(period);
+    interval.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    interval
 }
 
 /// Where the report goes; opened before anything is run, so that a wrong name costs nothing.

@@ -7,6 +7,7 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
+    maps::{Array, MapError},
     programs::{BtfTracePoint, Program, ProgramError, TracePoint},
     sys::Stats,
 };
@@ -14,8 +15,9 @@ use zc_common::{
     config::{CONFIG, COUNT_CALLS, COUNT_FAULTS, Config, FOLLOW, OFFSETS},
     maps::{
         EVENTS, FLOWS_DEFAULT, OBJECTS, OBJECTS_DEFAULT, PAIR_SETS_DEFAULT, PAIRS, PROCESSES,
-        RING_BYTES_DEFAULT, ROWS, ROWS_DEFAULT, THREADS, THREADS_DEFAULT,
+        RING_BYTES_DEFAULT, ROWS, ROWS_DEFAULT, SESSION, THREADS, THREADS_DEFAULT,
     },
+    session::Session as SessionValue,
 };
 
 use super::{
@@ -159,9 +161,20 @@ impl Session {
             };
             hooks.push(HookState { hook: hook.name, method: hook.method, status });
         }
-        // Without it (Linux 5.8) the times are 0 and the report says so by its numbers of runs.
+        // Without it (Linux 5.8) no runs are counted and the report shows none.
         let stats = if options.self_stats { aya::sys::enable_stats(Stats::RunTime).ok() } else { None };
-        Ok(Self { ebpf, hooks, _stats: stats })
+        let mut this = Self { ebpf, hooks, _stats: stats };
+        this.tell_kernel_side().map_err(|error| SessionError::Load { message: chain(&error) })?;
+        Ok(this)
+    }
+
+    /// Says what is attached, where a program depends on it.
+    fn tell_kernel_side(&mut self) -> Result<(), MapError> {
+        let sees_last_switch = u64::from(self.has("sched_switch"));
+        let missing = || MapError::InvalidName { name: SESSION.to_owned() };
+        let map = self.ebpf.map_mut(SESSION).ok_or_else(missing)?;
+        let value = SessionValue { sees_last_switch, ..SessionValue::default() };
+        Array::<_, SessionValue>::try_from(map)?.set(0, value, 0)
     }
 
     /// Takes the programs out of the kernel; the maps stay readable.

@@ -1,0 +1,19 @@
+//! Counters of a whole session.
+
+use crate::{assert_layout, pod};
+
+/// Value of the `SESSION` map, which has one entry.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Session {
+    /// The last object id that was given away.
+    pub objects: u64,
+    /// Not zero once the command that is to be traced has begun.
+    pub begun: u64,
+    /// Set by user space when the program on `sched_switch` is attached: threads are then accounted for at
+    /// their last switch, and not where they begin to end.
+    pub sees_last_switch: u64,
+}
+
+assert_layout!(Session, 24, [[u64; 3]]);
+pod!(Session);
