@@ -38,10 +38,10 @@ exactly! {
     positional_and_vectored_calls_count_like_read_and_write: "positional";
     empty_vectors_and_zero_lengths_are_calls_without_bytes: "empty-vectors";
     // Nothing is written from where it was read, so an unread tail of a long vector costs no byte.
-    long_vectors_count_by_their_result: "wide-vectors" except "pairs_truncated", "pairs_evicted";
+    long_vectors_count_by_their_result: "wide-vectors" except "pairs_truncated";
     calls_that_would_block_are_calls_without_bytes: "would-block";
     interrupted_calls_are_calls_without_bytes: "interrupted";
-    restarted_calls_count_each_time_they_are_entered: "restarted" except "pairs_evicted";
+    restarted_calls_count_each_time_they_are_entered: "restarted";
     a_bad_address_counts_what_was_copied_before_it: "bad-address";
     a_bad_descriptor_is_of_unknown_kind: "bad-descriptor";
     a_reused_descriptor_number_is_another_file: "reused-descriptors" except "flows_overflow";

@@ -12,8 +12,8 @@ pub enum Loss {
     ThreadsFull = 2,
     /// A file or socket found no room for its name; its bytes are counted under the path row.
     ObjectsFull = 3,
-    /// A read's memory was forgotten to make room before anything was written from it: had it been
-    /// relayed later, that relay shows as two legs.
+    /// A write came from memory that had been read into, but the read had been forgotten to make room for
+    /// others: if it relayed those bytes, it shows as two legs.
     PairsEvicted = 4,
     /// A call touched more memory, or more sources, than are followed: the rest stays a leg.
     PairsTruncated = 5,

@@ -13,7 +13,9 @@
 //!
 //! The code is generic over [`Word`], so that the very same logic runs in the kernel and in host tests.
 
-use crate::{assert_layout, pod, row::Costs};
+use core::cell::UnsafeCell;
+
+use crate::{assert_layout, row::Costs};
 
 /// Bits of an address within a granule.
 pub const GRANULE_BITS: u32 = 15;
@@ -133,7 +135,21 @@ pub struct Source {
 }
 
 impl Source {
+    const NONE: Self = Self {
+        object: 0,
+        kind: 0,
+        flags: 0,
+        reserved: 0,
+        calls: 0,
+        voluntary: 0,
+        involuntary: 0,
+        minor: 0,
+        major: 0,
+        stamp: 0,
+    };
+
     /// The same source without costs.
+    #[must_use]
     #[inline(always)]
     pub const fn without_costs(self) -> Self {
         Self { calls: 0, voluntary: 0, involuntary: 0, minor: 0, major: 0, ..self }
@@ -148,18 +164,123 @@ impl Source {
 
 /// The intervals of some granules.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct Set<W = u64> {
-    /// [`State`] of each way.
-    pub states: [W; WAYS],
-    /// The rest of each way.
-    pub ways: [Way; WAYS],
+#[derive(Debug)]
+pub struct Set<W> {
+    states: [W; WAYS],
+    ways: [UnsafeCell<Way>; WAYS],
+    forgotten: UnsafeCell<Forgotten>,
+}
+
+// SAFETY: a way is written only by whoever has made its state busy, and what is read of it takes effect only if
+// its state has not changed since; `forgotten` is a hint. All of these accesses are volatile.
+unsafe impl<W: Sync> Sync for Set<W> {}
+
+impl<W: Word> Set<W> {
+    /// A set of nothing, from words that are 0. In the kernel that is a map that nobody has written to.
+    pub const fn new(states: [W; WAYS]) -> Self {
+        Self {
+            states,
+            ways: [const { UnsafeCell::new(Way { memory: 0, granule: 0, source: Source::NONE }) }; WAYS],
+            forgotten: UnsafeCell::new(Forgotten { memory: 0, granule: 0, low: 0, high: 0 }),
+        }
+    }
+
+    #[inline(always)]
+    fn state(&self, index: usize) -> State {
+        State(self.states[index].load())
+    }
+
+    /// The rest of a way. To be read after its state: if the way is filled anew meanwhile, a swap of that state
+    /// fails.
+    #[inline(always)]
+    fn way(&self, index: usize) -> Way {
+        // SAFETY: see `Sync`.
+        unsafe { self.ways[index].get().read_volatile() }
+    }
+
+    /// Where intervals had to make room.
+    #[inline(always)]
+    pub fn forgotten(&self) -> Forgotten {
+        // SAFETY: see `Sync`.
+        unsafe { self.forgotten.get().read_volatile() }
+    }
+
+    /// What is read again is known again.
+    #[inline(always)]
+    fn remember(&self, piece: &Piece) {
+        let forgotten = self.forgotten();
+        if forgotten.high != 0 && forgotten.is_within(piece) {
+            // SAFETY: see `Sync`.
+            unsafe { self.forgotten.get().write_volatile(Forgotten { high: 0, ..forgotten }) };
+        }
+    }
+
+    #[inline(always)]
+    fn forget(&self, memory: u64, granule: u64, low: u64, high: u64) {
+        let mut forgotten = self.forgotten();
+        forgotten.add(memory, granule, low, high);
+        // SAFETY: see `Sync`.
+        unsafe { self.forgotten.get().write_volatile(forgotten) };
+    }
+}
+
+/// Memory of one granule that was read into, and of which this is not known any more. A hint, written without
+/// care for others: it only says when to doubt that a write has no partner.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// [`crate::thread::memory_id`] of the process.
+    pub memory: u64,
+    /// Address of the granule's first byte.
+    pub granule: u64,
+    /// First byte.
+    pub low: u64,
+    /// One past the last byte; 0 when nothing was forgotten.
+    pub high: u64,
+}
+
+impl Forgotten {
+    /// In place of a process's memory: any, as more than one granule was forgotten here.
+    const ANY: u64 = u64::MAX;
+
+    #[inline(always)]
+    fn is_of(&self, piece: &Piece) -> bool {
+        self.memory == piece.memory && self.granule == piece.granule
+    }
+
+    /// Whether some of `piece` may have been read into.
+    #[inline(always)]
+    pub fn overlaps(&self, piece: &Piece) -> bool {
+        if self.high == 0 {
+            return false;
+        }
+        let within = piece.low < self.high && self.low < piece.high;
+        self.memory == Self::ANY || self.is_of(piece) && within
+    }
+
+    /// Adds memory.
+    #[inline(always)]
+    fn add(&mut self, memory: u64, granule: u64, low: u64, high: u64) {
+        if self.high == 0 {
+            *self = Self { memory, granule, low, high };
+        } else if self.memory == memory && self.granule == granule {
+            self.low = if low < self.low { low } else { self.low };
+            self.high = if high > self.high { high } else { self.high };
+        } else {
+            self.memory = Self::ANY;
+        }
+    }
+
+    #[inline(always)]
+    fn is_within(&self, piece: &Piece) -> bool {
+        self.is_of(piece) && piece.low <= self.low && self.high <= piece.high
+    }
 }
 
 assert_layout!(Source, 32, [u32, u8, u8, u16, [u32; 6]]);
 assert_layout!(Way, 48, [u64, u64, Source]);
-assert_layout!(Set<u64>, 448, [[u64; WAYS], [Way; WAYS]]);
-pod!(Source, Way, Set<u64>);
+assert_layout!(Forgotten, 32, [u64, u64, u64, u64]);
+assert_layout!(Set<u64>, 480, [[u64; WAYS], [Way; WAYS], Forgotten]);
 
 /// A piece of a process's memory within one granule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,6 +328,7 @@ impl Piece {
 
     /// Which set of `mask + 1` holds the granule.
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "no more than the mask is left")]
     pub const fn set_index(&self, mask: u32) -> u32 {
         (self.hash & mask as u64) as u32
     }
@@ -239,18 +361,16 @@ enum Cut {
 
 /// Takes `piece` from way `index` of `set`, as far as it overlaps; what is left beside it stays.
 ///
-/// When both sides are left, the right one needs a way of its own; without a free one it is dropped, and
-/// `dropped` is set.
+/// When both sides are left, the right one needs a way of its own; without a free one it is forgotten.
 #[inline(always)]
-pub fn take<W: Word>(set: &mut Set<W>, index: usize, piece: &Piece, dropped: &mut bool) -> Option<Taken> {
-    match cut(set, index, piece, true, dropped) {
+pub fn take<W: Word>(set: &Set<W>, index: usize, piece: &Piece) -> Option<Taken> {
+    match cut(set, index, piece, true) {
         Cut::Nothing => None,
         Cut::Bytes { bytes, source, fresh } => {
             Some(Taken { bytes, source: if fresh { source } else { source.without_costs() } })
         }
         Cut::Missed => {
-            // These bytes stay a leg.
-            *dropped = true;
+            set.forget(piece.memory, piece.granule, piece.low, piece.high);
             None
         }
     }
@@ -258,18 +378,20 @@ pub fn take<W: Word>(set: &mut Set<W>, index: usize, piece: &Piece, dropped: &mu
 
 /// Cuts `piece` out of way `index`. The costs stay with what is left, unless they are taken with the bytes.
 #[inline(always)]
-fn cut<W: Word>(set: &mut Set<W>, index: usize, piece: &Piece, with_costs: bool, dropped: &mut bool) -> Cut {
-    let state = State(set.states[index].load());
+fn cut<W: Word>(set: &Set<W>, index: usize, piece: &Piece, with_costs: bool) -> Cut {
+    let state = set.state(index);
     if state.tag() != piece.tag() || state.is_busy() {
         return Cut::Nothing;
     }
     let low = if piece.low > state.low() { piece.low } else { state.low() };
     let high = if piece.high < state.high() { piece.high } else { state.high() };
-    if low >= high || !piece.is_of(&set.ways[index]) {
+    if low >= high {
         return Cut::Nothing;
     }
-    // Read after the state: if the way is filled anew meanwhile, the swap fails.
-    let source = set.ways[index].source;
+    let way = set.way(index);
+    if !piece.is_of(&way) {
+        return Cut::Nothing;
+    }
     let left = state.next(state.low(), low);
     let right = state.next(high, state.high());
     let stays = if left.is_empty() { right } else { left };
@@ -279,46 +401,56 @@ fn cut<W: Word>(set: &mut Set<W>, index: usize, piece: &Piece, with_costs: bool,
     }
     if !left.is_empty() && !right.is_empty() {
         let rest = Piece { low: high, high: state.high(), ..*piece };
-        *dropped |= !fill_free(set, &rest, source.without_costs());
+        if !fill_free(set, &rest, way.source.without_costs()) {
+            set.forget(rest.memory, rest.granule, rest.low, rest.high);
+        }
     }
-    Cut::Bytes { bytes: high - low, source, fresh: state.is_fresh() }
+    Cut::Bytes { bytes: high - low, source: way.source, fresh: state.is_fresh() }
 }
 
-/// Remembers that `piece` was read from `source`; what was known of that memory before is forgotten.
+/// Remembers that `piece` was read from `source`; what was known of that memory before does not count any
+/// more.
 ///
-/// Returns false when an interval that still waited for its write had to make room.
+/// When an interval that still waits for its write has to make room, it is [`Forgotten`].
 #[inline(always)]
-pub fn put<W: Word>(set: &mut Set<W>, piece: &Piece, source: Source) -> bool {
-    let mut dropped = false;
+pub fn put<W: Word>(set: &Set<W>, piece: &Piece, source: Source) {
     let mut index = 0;
     while index < WAYS {
         // What is overwritten goes nowhere.
-        cut(set, index, piece, false, &mut dropped);
+        cut(set, index, piece, false);
         index += 1;
     }
+    set.remember(piece);
     if fill_free(set, piece, source) || join(set, piece, source) {
-        return !dropped;
+        return;
     }
     let mut oldest = 0;
     let mut age = 0;
     let mut index = 0;
     while index < WAYS {
-        let this = source.stamp.wrapping_sub(set.ways[index].source.stamp);
+        let this = source.stamp.wrapping_sub(set.way(index).source.stamp);
         if this > age {
             age = this;
             oldest = index;
         }
         index += 1;
     }
-    fill(set, oldest, piece, source);
-    false
+    let state = set.state(oldest);
+    let way = set.way(oldest);
+    if fill(set, oldest, state, piece, source) {
+        set.forget(way.memory, way.granule, state.low(), state.high());
+    } else {
+        set.forget(piece.memory, piece.granule, piece.low, piece.high);
+    }
 }
 
 #[inline(always)]
-fn fill_free<W: Word>(set: &mut Set<W>, piece: &Piece, source: Source) -> bool {
+fn fill_free<W: Word>(set: &Set<W>, piece: &Piece, source: Source) -> bool {
     let mut index = 0;
     while index < WAYS {
-        if State(set.states[index].load()).is_empty() && fill(set, index, piece, source) {
+        // The same look for both: in between, another thread may use the way.
+        let state = set.state(index);
+        if state.is_empty() && fill(set, index, state, piece, source) {
             return true;
         }
         index += 1;
@@ -329,11 +461,11 @@ fn fill_free<W: Word>(set: &mut Set<W>, piece: &Piece, source: Source) -> bool {
 /// Adds `piece` to the end of an interval that came from the same end, as when a buffer is filled little by
 /// little. Done only when ways run out: the costs of joined reads go together.
 #[inline(always)]
-fn join<W: Word>(set: &mut Set<W>, piece: &Piece, source: Source) -> bool {
+fn join<W: Word>(set: &Set<W>, piece: &Piece, source: Source) -> bool {
     let mut index = 0;
     while index < WAYS {
-        let state = State(set.states[index].load());
-        let way = set.ways[index];
+        let state = set.state(index);
+        let way = set.way(index);
         let adjoins = state.tag() == piece.tag() && state.high() == piece.low && !state.is_empty();
         if adjoins && piece.is_of(&way) && way.source.is_same_end(&source) {
             let old = if state.is_fresh() { way.source } else { way.source.without_costs() };
@@ -346,28 +478,23 @@ fn join<W: Word>(set: &mut Set<W>, piece: &Piece, source: Source) -> bool {
                 ..source
             };
             let whole = Piece { low: state.low(), ..*piece };
-            return fill_from(set, index, state, &whole, joined);
+            return fill(set, index, state, &whole, joined);
         }
         index += 1;
     }
     false
 }
 
-/// Makes way `index` hold `piece`, whatever it held; fails when somebody else is at it.
+/// Makes way `index` hold `piece`, if the way is still in `state`.
 #[inline(always)]
-fn fill<W: Word>(set: &mut Set<W>, index: usize, piece: &Piece, source: Source) -> bool {
-    let state = State(set.states[index].load());
-    fill_from(set, index, state, piece, source)
-}
-
-/// The same, if the way is still in `state`.
-#[inline(always)]
-fn fill_from<W: Word>(set: &mut Set<W>, index: usize, state: State, piece: &Piece, source: Source) -> bool {
+fn fill<W: Word>(set: &Set<W>, index: usize, state: State, piece: &Piece, source: Source) -> bool {
     let claimed = state.next(0, 0);
     if state.is_busy() || !set.states[index].swap_if(state.0, claimed.0 | BUSY) {
         return false;
     }
-    set.ways[index] = Way { memory: piece.memory, granule: piece.granule, source };
+    let way = Way { memory: piece.memory, granule: piece.granule, source };
+    // SAFETY: see `Sync`. Written before the state says that it is.
+    unsafe { set.ways[index].get().write_volatile(way) };
     set.states[index].store(claimed.next(piece.low, piece.high).with_tag(piece.tag()).0 | FRESH);
     true
 }

@@ -8,11 +8,8 @@ use aya_ebpf::{
 };
 use zc_common::{
     loss::Loss,
-    maps::{
-        OBJECTS_DEFAULT, PAIR_SETS_DEFAULT, PID_LIMIT, RING_BYTES_DEFAULT, ROWS_DEFAULT, THREADS_DEFAULT,
-    },
+    maps::{OBJECTS_DEFAULT, PID_LIMIT, RING_BYTES_DEFAULT, ROWS_DEFAULT, THREADS_DEFAULT},
     object::{ObjectKey, ObjectValue},
-    pair::Set,
     row::{RowKey, RowValue},
     session::Session,
     thread::Thread,
@@ -43,10 +40,6 @@ pub(crate) static OBJECTS: HashMap<ObjectKey, ObjectValue> =
 #[map]
 pub(crate) static PROCESSES: HashMap<u32, Process> =
     HashMap::with_max_entries(THREADS_DEFAULT, BPF_F_NO_PREALLOC);
-
-/// Memory that was read into and not yet written from.
-#[map]
-pub(crate) static PAIRS: Array<Set> = Array::with_max_entries(PAIR_SETS_DEFAULT, 0);
 
 /// Discrete things that happened.
 #[map]

@@ -1,10 +1,15 @@
 //! Walking the user memory of a call, piece by piece, for the pairing of reads with writes.
 
-use core::ffi::c_void;
+use core::{cell::UnsafeCell, ffi::c_void};
 
-use aya_ebpf::{helpers::generated::bpf_loop, macros::map, maps::PerCpuArray};
+use aya_ebpf::{
+    helpers::generated::bpf_loop,
+    macros::map,
+    maps::{Array, PerCpuArray},
+};
 use zc_common::{
     loss::Loss,
+    maps::PAIR_SETS_DEFAULT,
     pair::{self, Piece, Set, Source, Taken, WAYS, Word},
     row::DIRECT_DESTINATION,
     thread::Thread,
@@ -12,7 +17,7 @@ use zc_common::{
 
 use crate::{
     kernel::{Typed, global, lowest_bit, probe_user, swap_if, typed},
-    maps::{PAIRS, lose},
+    maps::lose,
     row::{self, Entry},
     thread::CallCosts,
 };
@@ -25,23 +30,25 @@ const SHARES: usize = 16;
 
 /// A word of a set, in map memory.
 #[repr(transparent)]
-#[derive(Clone, Copy)]
-struct MapWord(u64);
+struct MapWord(UnsafeCell<u64>);
+
+// SAFETY: other CPUs see volatile accesses and atomic swaps.
+unsafe impl Sync for MapWord {}
 
 impl Word for MapWord {
     #[inline(always)]
     fn load(&self) -> u64 {
-        // SAFETY: valid and aligned, being a reference.
-        unsafe { (&raw const self.0).read_volatile() }
+        // SAFETY: map memory.
+        unsafe { self.0.get().read_volatile() }
     }
     #[inline(always)]
     fn store(&self, value: u64) {
-        // SAFETY: map memory, which other CPUs change likewise; never a Rust reference elsewhere.
-        unsafe { (&raw const self.0).cast_mut().write_volatile(value) };
+        // SAFETY: map memory.
+        unsafe { self.0.get().write_volatile(value) };
     }
     #[inline(always)]
     fn swap_if(&self, old: u64, new: u64) -> bool {
-        swap_if((&raw const self.0).cast_mut(), old, new)
+        swap_if(self.0.get(), old, new)
     }
 }
 
@@ -160,11 +167,13 @@ impl Walk {
     }
 }
 
+/// Memory that was read into and not yet written from.
+#[map]
+static PAIRS: Array<Set<MapWord>> = Array::with_max_entries(PAIR_SETS_DEFAULT, 0);
+
 #[inline(always)]
-fn set_of(piece: &Piece) -> Option<&'static mut Set<MapWord>> {
-    let set = PAIRS.get_ptr_mut(piece.set_index(global!(CONFIG.pair_set_mask)))?;
-    // SAFETY: map memory; `MapWord` is a `u64`, and only changed as `pair` says.
-    Some(unsafe { &mut *set.cast() })
+fn set_of(piece: &Piece) -> Option<&'static Set<MapWord>> {
+    PAIRS.get(piece.set_index(global!(CONFIG.pair_set_mask)))
 }
 
 /// Remembers that the memory of a read call was filled from `source`.
@@ -257,9 +266,7 @@ extern "C" fn zc_put_piece(walk: *mut Walk) -> u64 {
     let Some(piece) = walk.next() else { return STOP };
     let Some(set) = set_of(&piece) else { return STOP };
     if !piece.is_empty() {
-        if !pair::put(set, &piece, walk.source) {
-            lose(Loss::PairsEvicted);
-        }
+        pair::put(set, &piece, walk.source);
         // The costs of the read go with one piece only.
         walk.source = walk.source.without_costs();
     }
@@ -277,19 +284,19 @@ extern "C" fn zc_take_piece(walk: *mut Walk) -> u64 {
     let walk = unsafe { &mut *walk };
     let Some(piece) = walk.next() else { return STOP };
     let Some(set) = set_of(&piece) else { return STOP };
+    let before = walk.taken;
     let mut way = 0;
     while way < WAYS {
-        let mut dropped = false;
-        if let Some(taken) = pair::take(set, way, &piece, &mut dropped) {
+        if let Some(taken) = pair::take(set, way, &piece) {
             if !walk.note(&taken) {
                 // These bytes stay two legs.
                 lose(Loss::PairsTruncated);
             }
         }
-        if dropped {
-            lose(Loss::PairsEvicted);
-        }
         way += 1;
+    }
+    if walk.taken - before != piece.len() && set.forgotten().overlaps(&piece) {
+        lose(Loss::PairsEvicted);
     }
     u64::from(walk.is_done())
 }
