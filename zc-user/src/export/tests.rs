@@ -77,7 +77,7 @@ fn json_has_the_fields_of_the_contract_in_its_order() {
         "schema tool version commit host kernel arch hostname cpus window start seconds hooks lost \
          ring_full rows_unknown unpaired self bpf_runs bpf_ns cpu_seconds rss_bytes processes pid ppid \
          start_ns comm exe cmdline cgroup container exit_code syscalls mode_switches syscall exception \
-         interrupt context_switches page_faults paths path via source destination {figures}"
+         interrupt context_switches voluntary involuntary page_faults minor major paths path via source destination {figures}"
     );
     let expected: Vec<_> = expected.split_whitespace().collect();
     assert_eq!(keys[..expected.len()], expected);

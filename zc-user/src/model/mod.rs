@@ -9,6 +9,7 @@ mod entries;
 pub(crate) mod fixture;
 mod flows;
 mod names;
+mod nullable;
 pub mod reason;
 pub mod report;
 pub mod samples;

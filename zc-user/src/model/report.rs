@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zc_common::path::{Kind, Path};
 
-use super::{names, reason::Reason};
+use super::{names, nullable, reason::Reason};
 
 /// The form of the report. It changes when a field changes its meaning or goes away, not when one is added.
 pub const SCHEMA: &str = "zc.report/1";
@@ -151,7 +151,9 @@ pub struct Process {
     /// System calls of every kind.
     pub syscalls: Option<u64>,
     pub mode_switches: ModeSwitches,
+    #[serde(with = "nullable::context_switches")]
     pub context_switches: Option<ContextSwitches>,
+    #[serde(with = "nullable::page_faults")]
     pub page_faults: Option<PageFaults>,
     /// What it moved, most bytes first.
     pub paths: Vec<PathRow>,
@@ -268,8 +270,10 @@ pub struct Figures {
     /// Two for each system call.
     pub mode_switches: u64,
     /// Within the calls.
+    #[serde(with = "nullable::context_switches")]
     pub context_switches: Option<ContextSwitches>,
     /// Within the calls.
+    #[serde(with = "nullable::page_faults")]
     pub page_faults: Option<PageFaults>,
     /// Time in the calls.
     pub seconds: Option<f64>,
