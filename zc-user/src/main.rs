@@ -5,12 +5,12 @@ use std::{io, process::ExitCode};
 use clap::Parser as _;
 use zc::cli::{
     args::{Cli, Command},
-    generate, run,
+    check, generate, run,
 };
 
 fn main() -> ExitCode {
     let written = match Cli::parse().command {
-        Command::Check(_) => Ok(()),
+        Command::Check(args) => return check::check(&args).into(),
         Command::Run(args) => return run::run(&args).into(),
         Command::Completions { shell } => generate::completions(shell, &mut io::stdout()),
         Command::Man { command } => generate::man(command.as_deref(), &mut io::stdout()),

@@ -21,10 +21,10 @@ use zc_common::{
 use super::{live, state::State};
 use crate::{
     model::{
-        report::{Hook, HookStatus, Host, SelfCost, Window},
+        report::{Host, SelfCost, Window},
         samples::{Counted, Samples, ThreadTotals},
     },
-    probe::session::{Options, Session, Status},
+    probe::session::{HookState, Options, Session},
     resolve::{cgroup::Cgroups, container},
 };
 
@@ -83,7 +83,7 @@ impl Collector {
     pub fn finish(mut self) -> Result<Samples, MapError> {
         self.drain();
         let bpf = BpfCost::read(&self.session, self.options.self_stats);
-        let hooks = self.session.hooks.iter().map(hook_report).collect();
+        let hooks = self.session.hooks.iter().map(HookState::report).collect();
         let counted = Counted {
             switches: self.session.has("sched_switch"),
             faults: self.session.has("page_fault_kernel"),
@@ -221,16 +221,6 @@ fn rss_bytes() -> Option<u64> {
 
 fn no_map(name: &str) -> MapError {
     MapError::InvalidName { name: name.to_owned() }
-}
-
-fn hook_report(state: &crate::probe::session::HookState) -> Hook {
-    let (status, reason) = match &state.status {
-        Status::Attached => (HookStatus::Attached, None),
-        Status::Unavailable(reason) => (HookStatus::Unavailable, Some(reason.clone())),
-        Status::Disabled(reason) => (HookStatus::Disabled, Some((*reason).to_owned())),
-    };
-    let method = (status == HookStatus::Attached).then(|| state.method.name().to_owned());
-    Hook { name: state.hook.to_owned(), method, status, reason }
 }
 
 fn processes(state: &State) -> Vec<crate::model::samples::ProcessSample> {

@@ -26,6 +26,7 @@ use super::{
     facts,
     hook::{HOOKS, Hook, Method, When},
 };
+use crate::model::report::{self, HookStatus};
 
 /// How to trace.
 #[derive(Clone, Debug)]
@@ -118,6 +119,19 @@ pub struct HookState {
     pub status: Status,
 }
 
+impl HookState {
+    /// What a report says of it.
+    pub fn report(&self) -> report::Hook {
+        let (status, reason) = match &self.status {
+            Status::Attached => (HookStatus::Attached, None),
+            Status::Unavailable(reason) => (HookStatus::Unavailable, Some(reason.clone())),
+            Status::Disabled(reason) => (HookStatus::Disabled, Some((*reason).to_owned())),
+        };
+        let method = (status == HookStatus::Attached).then(|| self.method.name().to_owned());
+        report::Hook { name: self.hook.to_owned(), method, status, reason }
+    }
+}
+
 /// What came of attaching a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -196,8 +210,36 @@ impl Session {
     }
 }
 
+/// Tries every hook, whether it would be used or not, and takes it away again.
+pub fn try_all() -> Vec<HookState> {
+    let options = Options {
+        follow: true,
+        count_calls: true,
+        count_faults: true,
+        root_pid: 0,
+        self_stats: false,
+        sizes: Sizes::default(),
+    };
+    let loaded = load(&options);
+    let (mut programs, refused) = match loaded {
+        Ok(programs) => (Some(programs), String::new()),
+        Err(error) => (None, error.to_string()),
+    };
+    let try_one = |hook: &Hook| {
+        let status = match &mut programs {
+            None => Status::Unavailable(refused.clone()),
+            Some((ebpf, btf)) => match attach(ebpf, btf, hook) {
+                Ok(()) => Status::Attached,
+                Err(error) => Status::Unavailable(refusal(&error)),
+            },
+        };
+        HookState { hook: hook.name, method: hook.method, status }
+    };
+    HOOKS.iter().map(try_one).collect()
+}
+
 /// Loads the object's maps, with the programs ready to be loaded one by one.
-pub(super) fn load(options: &Options) -> Result<(Ebpf, Btf), SessionError> {
+fn load(options: &Options) -> Result<(Ebpf, Btf), SessionError> {
     if OBJECT.is_empty() {
         return Err(SessionError::NoObject);
     }
@@ -246,7 +288,7 @@ fn unwanted(hook: &Hook, options: &Options) -> Option<&'static str> {
 }
 
 /// Loads one program and attaches it everywhere.
-pub(super) fn attach(ebpf: &mut Ebpf, btf: &Btf, hook: &Hook) -> Result<(), ProgramError> {
+fn attach(ebpf: &mut Ebpf, btf: &Btf, hook: &Hook) -> Result<(), ProgramError> {
     let unknown = || ProgramError::InvalidName { name: hook.program.to_owned() };
     let program = ebpf.program_mut(hook.program).ok_or_else(unknown)?;
     match hook.method {
