@@ -1,9 +1,12 @@
 //! Offsets of structure members, from the running kernel's BTF.
 
+mod types;
+
 use std::path::Path;
 
-use btfparse::{Offset, Readable, TypeInformation};
 use zc_common::config::Offsets;
+
+use self::types::Types;
 
 /// Where the kernel shows its own types (`CONFIG_DEBUG_INFO_BTF`, Linux 5.4).
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -23,12 +26,12 @@ pub enum BtfError {
         source: std::io::Error,
     },
     /// The file is not BTF.
-    #[error("{path} is not BTF that zc understands: {message}")]
+    #[error("{path} is not BTF that zc understands: {message}; please report this")]
     Malformed {
         /// The file.
         path: String,
-        /// What the parser said.
-        message: String,
+        /// What is wrong with it.
+        message: &'static str,
     },
     /// A structure or a member that zc needs is not in this kernel.
     #[error(
@@ -43,38 +46,19 @@ pub enum BtfError {
     },
 }
 
-struct Bytes(Vec<u8>);
-
-impl Readable for Bytes {
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> btfparse::Result<()> {
-        let end_of_file = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-        let start = usize::try_from(offset).map_err(|_| end_of_file())?;
-        let end = start.checked_add(buffer.len()).ok_or_else(end_of_file)?;
-        buffer.copy_from_slice(self.0.get(start..end).ok_or_else(end_of_file)?);
-        Ok(())
-    }
-}
-
 /// Reads every offset that the kernel programs need from the BTF file at `path`.
 pub fn read_offsets(path: &Path) -> Result<Offsets, BtfError> {
     let name = || path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|source| BtfError::Unreadable { path: name(), source })?;
-    let types = TypeInformation::new(&Bytes(bytes))
-        .map_err(|error| BtfError::Malformed { path: name(), message: format!("{error:?}") })?;
+    let file = std::fs::read(path).map_err(|source| BtfError::Unreadable { path: name(), source })?;
+    let wanted: Vec<&str> = MEMBERS.iter().map(|&(structure, ..)| structure).collect();
+    let types =
+        Types::new(&file, &wanted).map_err(|message| BtfError::Malformed { path: name(), message })?;
     let mut offsets = Offsets::default();
     for &(structure, member, ref field) in MEMBERS {
-        *field(&mut offsets) =
-            offset_of(&types, structure, member).ok_or(BtfError::NoMember { structure, member })?;
+        let missing = || BtfError::NoMember { structure, member };
+        *field(&mut offsets) = types.offset_of(structure, member).ok_or_else(missing)?;
     }
     Ok(offsets)
-}
-
-fn offset_of(types: &TypeInformation, structure: &str, member: &str) -> Option<u32> {
-    let id = types.id_of(structure)?;
-    match types.offset_of(id, member).ok()?.1 {
-        Offset::ByteOffset(bytes) => Some(bytes),
-        Offset::BitOffsetAndSize(..) => None,
-    }
 }
 
 type Field = fn(&mut Offsets) -> &mut u32;

@@ -1,0 +1,254 @@
+//! As much of the BPF Type Format (`include/uapi/linux/btf.h`) as it takes to find members of structures.
+//!
+//! The types of a kernel are 150 000 and what is wanted of them are thirty, so this goes through the file once,
+//! notes where each type begins, and looks closer only at structures whose names are asked for. A library that
+//! builds all types takes 20 times as long, which is most of the start-up time of zc.
+
+use std::collections::HashMap;
+
+const MAGIC: u16 = 0xEB9F;
+const HEADER_BYTES: usize = 24;
+
+const KIND_INT: u32 = 1;
+const KIND_ARRAY: u32 = 3;
+const KIND_STRUCT: u32 = 4;
+const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
+const KIND_TYPEDEF: u32 = 8;
+const KIND_VOLATILE: u32 = 9;
+const KIND_CONST: u32 = 10;
+const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC_PROTO: u32 = 13;
+const KIND_VAR: u32 = 14;
+const KIND_DATASEC: u32 = 15;
+const KIND_DECL_TAG: u32 = 17;
+const KIND_TYPE_TAG: u32 = 18;
+const KIND_ENUM64: u32 = 19;
+
+/// How deep structures may lie in one another, and typedefs may lead on: against loops in a broken file.
+const DEPTH: u32 = 16;
+
+/// The structures of a kernel, by name.
+pub(super) struct Types<'a> {
+    types: &'a [u8],
+    strings: &'a [u8],
+    /// Where each type begins; ids begin at 1.
+    starts: Vec<u32>,
+    structures: HashMap<&'a [u8], u32>,
+}
+
+/// One entry of the type section.
+#[derive(Clone, Copy)]
+struct Entry {
+    start: usize,
+    name: u32,
+    info: u32,
+    /// A size, or the type that this one stands for.
+    other: u32,
+}
+
+impl Entry {
+    fn kind(self) -> u32 {
+        (self.info >> 24) & 0x1F
+    }
+
+    fn len(self) -> usize {
+        (self.info & 0xFFFF) as usize
+    }
+
+    /// Members of a bit-field structure have their size in the upper byte of their offset.
+    fn has_bit_fields(self) -> bool {
+        self.info >> 31 != 0
+    }
+
+    /// Bytes after the entry itself that belong to it.
+    fn extra_bytes(self) -> Option<usize> {
+        let len = self.len();
+        Some(match self.kind() {
+            KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
+            KIND_ARRAY => 12,
+            KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => 12 * len,
+            KIND_ENUM | KIND_FUNC_PROTO => 8 * len,
+            1..=KIND_ENUM64 => 0,
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Types<'a> {
+    /// Goes through `file` and notes the structures called one of `wanted`. The error says what is wrong with
+    /// the file.
+    pub(super) fn new(file: &'a [u8], wanted: &[&'static str]) -> Result<Self, &'static str> {
+        let magic = file.get(..2).and_then(|bytes| bytes.try_into().ok()).map(u16::from_le_bytes);
+        if magic != Some(MAGIC) {
+            return Err("it does not begin as BTF does");
+        }
+        let header = |field: usize| word(file, 4 + 4 * field);
+        let section = |offset: usize, len: usize| {
+            let start = (header(0)? as usize).max(HEADER_BYTES).checked_add(header(offset)? as usize)?;
+            file.get(start..start.checked_add(header(len)? as usize)?)
+        };
+        let types = section(1, 2).ok_or("its types are cut off")?;
+        let strings = section(3, 4).ok_or("its names are cut off")?;
+        let mut this = Self { types, strings, starts: vec![0], structures: HashMap::new() };
+        this.scan(wanted)?;
+        Ok(this)
+    }
+
+    fn scan(&mut self, wanted: &[&'static str]) -> Result<(), &'static str> {
+        let mut start = 0;
+        while start < self.types.len() {
+            let entry = self.entry_at(start).ok_or("a type is cut off")?;
+            let id = u32::try_from(self.starts.len()).map_err(|_| "it has too many types")?;
+            self.starts.push(u32::try_from(start).map_err(|_| "it is too large")?);
+            if entry.kind() == KIND_STRUCT {
+                let name = self.name(entry.name);
+                if wanted.iter().any(|wanted| wanted.as_bytes() == name) {
+                    self.structures.entry(name).or_insert(id);
+                }
+            }
+            let extra = entry.extra_bytes().ok_or("it has a kind of type that zc does not know")?;
+            start += 12 + extra;
+        }
+        Ok(())
+    }
+
+    /// The offset in bytes of a member, given by its path of names from the structure; members of nameless
+    /// structures and unions belong to what these lie in.
+    pub(super) fn offset_of(&self, structure: &str, path: &str) -> Option<u32> {
+        let mut id = *self.structures.get(structure.as_bytes())?;
+        let mut bits = 0;
+        for name in path.split('.') {
+            let (offset, member) = self.member(id, name.as_bytes(), DEPTH)?;
+            bits += offset;
+            id = member;
+        }
+        (bits % 8 == 0).then_some(bits / 8)
+    }
+
+    /// Offset in bits and type of a member.
+    fn member(&self, id: u32, wanted: &[u8], depth: u32) -> Option<(u32, u32)> {
+        let structure = self.resolve(id)?;
+        let mut nameless = Vec::new();
+        for index in 0..structure.len() {
+            let start = structure.start + 12 + 12 * index;
+            let (name, id) = (word(self.types, start)?, word(self.types, start + 4)?);
+            let offset = word(self.types, start + 8)?;
+            let offset = if structure.has_bit_fields() { offset & 0xFF_FFFF } else { offset };
+            let name = self.name(name);
+            if name == wanted {
+                return Some((offset, id));
+            }
+            if name.is_empty() {
+                nameless.push((offset, id));
+            }
+        }
+        let depth = depth.checked_sub(1)?;
+        nameless.into_iter().find_map(|(outer, id)| {
+            let (inner, member) = self.member(id, wanted, depth)?;
+            Some((outer + inner, member))
+        })
+    }
+
+    /// The structure or union behind a type's other names.
+    fn resolve(&self, mut id: u32) -> Option<Entry> {
+        for _ in 0..DEPTH {
+            let entry = self.entry_at(*self.starts.get(id as usize)? as usize)?;
+            match entry.kind() {
+                KIND_STRUCT | KIND_UNION => return Some(entry),
+                KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => id = entry.other,
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    fn entry_at(&self, start: usize) -> Option<Entry> {
+        let field = |index: usize| word(self.types, start + 4 * index);
+        Some(Entry { start, name: field(0)?, info: field(1)?, other: field(2)? })
+    }
+
+    fn name(&self, offset: u32) -> &'a [u8] {
+        let rest = self.strings.get(offset as usize..).unwrap_or_default();
+        rest.split(|&byte| byte == 0).next().unwrap_or_default()
+    }
+}
+
+fn word(bytes: &[u8], start: usize) -> Option<u32> {
+    let bytes = bytes.get(start..start.checked_add(4)?)?;
+    Some(u32::from_le_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `struct outer { int a; struct { int b; } ; typedef_of_inner c; }`, `struct inner { int:4 d; int e; }`.
+    fn sample() -> Vec<u8> {
+        let strings = b"\0int\0outer\0a\0b\0inner\0alias\0c\0d\0e\0";
+        let at = |name: &str| {
+            let wanted = format!("\0{name}\0");
+            let position = strings.windows(wanted.len()).position(|window| window == wanted.as_bytes());
+            u32::try_from(position.unwrap() + 1).unwrap()
+        };
+        let words: Vec<u32> = [
+            vec![at("int"), KIND_INT << 24, 4, 32],
+            vec![at("inner"), KIND_STRUCT << 24 | 1 << 31 | 2, 8, at("d"), 1, 4 << 24 | 4, at("e"), 1, 32],
+            vec![at("alias"), KIND_TYPEDEF << 24, 2],
+            vec![0, KIND_STRUCT << 24 | 1, 4, at("b"), 1, 0],
+            vec![at("outer"), KIND_STRUCT << 24 | 3, 16, at("a"), 1, 0, 0, 4, 32, at("c"), 3, 64],
+        ]
+        .concat();
+        let types: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
+        let header = [u32::from(MAGIC) | 1 << 16, 24, 0, len(&types), len(&types), len(strings)];
+        let header = header.iter().flat_map(|word| word.to_le_bytes());
+        header.chain(types.iter().copied()).chain(strings.iter().copied()).collect()
+    }
+
+    fn offset(structure: &str, path: &str) -> Option<u32> {
+        Types::new(&sample(), &["outer", "inner"]).unwrap().offset_of(structure, path)
+    }
+
+    #[test]
+    fn members_are_found_by_name_through_nameless_structures_and_typedefs() {
+        assert_eq!(offset("outer", "a"), Some(0));
+        assert_eq!(offset("outer", "b"), Some(4));
+        assert_eq!(offset("outer", "c"), Some(8));
+        assert_eq!(offset("outer", "c.e"), Some(12));
+        assert_eq!(offset("inner", "e"), Some(4));
+    }
+
+    #[test]
+    fn what_is_not_there_or_not_a_whole_byte_is_none() {
+        assert_eq!(offset("outer", "d"), None);
+        assert_eq!(offset("outer", "a.b"), None);
+        assert_eq!(offset("nothing", "a"), None);
+        assert_eq!(offset("inner", "d"), None, "a bit field at bit 4");
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_anywhere_is_refused_or_harmless() {
+        let whole = sample();
+        for len in 0..whole.len() {
+            assert!(Types::new(&whole[..len], &["outer"]).is_err(), "{len} bytes");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn broken_files_never_hurt(position in 0..200_usize, value in any::<u8>()) {
+            let mut file = sample();
+            let position = position % file.len();
+            file[position] = value;
+            if let Ok(types) = Types::new(&file, &["outer", "inner"]) {
+                let _ = types.offset_of("outer", "c.e");
+                let _ = types.offset_of("inner", "e");
+            }
+        }
+    }
+}
