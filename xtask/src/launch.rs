@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{cli, ebpf, packages, process, workspace::Workspace};
+use crate::{cli, ebpf, packages, process, test, workspace::Workspace};
 
 /// Builds the kernel programs and `zc`.
 pub(crate) fn build_zc(workspace: &Workspace) -> Result<()> {
@@ -45,7 +45,8 @@ pub(crate) fn zc(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
 pub(crate) fn bench(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     packages::install_missing(packages::BENCH)?;
     build_zc(workspace)?;
-    build_quietly(workspace, &["--package", "zc-tests", "--bins"])?;
+    build_quietly(workspace, &["--package", "zc-bench"])?;
+    test::mount_tracefs()?;
     let mut command = Command::new(workspace.release_bin("zc-bench"));
     process::without_cargo_env(command.args(arguments));
     set_program_paths(&mut command, workspace);

@@ -142,8 +142,8 @@ fn pass_on(piece: &[u8]) {
     drop(stdout.write_all(piece).and_then(|()| stdout.flush()));
 }
 
-/// Mounts tracefs where the tests and zc look for it; a machine that was not set up for tracing lacks it.
-fn mount_tracefs() -> Result<()> {
+/// Mounts tracefs where tests, benchmarks and zc look for it; a machine that was not set up for tracing lacks it.
+pub(crate) fn mount_tracefs() -> Result<()> {
     if !process::is_root() || Path::new(TRACEFS).join("events").is_dir() {
         return Ok(());
     }
