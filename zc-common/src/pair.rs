@@ -339,6 +339,82 @@ impl Piece {
     }
 }
 
+/// What one pass over a set finds of a piece.
+enum Look {
+    /// An interval of just these bytes.
+    Exact(usize, State),
+    /// Nothing of these bytes; the first free way, or [`WAYS`].
+    Nothing(usize),
+    /// Something that takes a closer look.
+    Unclear,
+}
+
+#[inline(always)]
+fn look<W: Word>(set: &Set<W>, piece: &Piece) -> Look {
+    const RANGE_AND_TAG: u64 = (1 << GENERATION_SHIFT) - 1;
+    let wanted = piece.tag() << TAG_SHIFT | piece.high << HIGH_SHIFT | piece.low;
+    let mut free = WAYS;
+    let mut index = 0;
+    while index < WAYS {
+        let state = set.state(index);
+        if state.0 & RANGE_AND_TAG == wanted && !state.is_busy() {
+            let way = set.way(index);
+            return if piece.is_of(&way) { Look::Exact(index, state) } else { Look::Unclear };
+        }
+        if state.is_empty() {
+            if !state.is_busy() && free == WAYS {
+                free = index;
+            }
+        } else if state.tag() == piece.tag() && state.low() < piece.high && piece.low < state.high() {
+            return Look::Unclear;
+        }
+        index += 1;
+    }
+    if set.forgotten().high == 0 { Look::Nothing(free) } else { Look::Unclear }
+}
+
+/// What [`take_quick`] came to.
+pub enum Quick {
+    /// The bytes of the whole piece.
+    Whole(Taken),
+    /// Nothing of the piece was read into.
+    Nothing,
+    /// [`take`] has to look at every way.
+    Unclear,
+}
+
+/// Does what [`take`] does over all ways, in the usual cases: a buffer is written as it was read, or was not
+/// read into.
+#[inline(always)]
+pub fn take_quick<W: Word>(set: &Set<W>, piece: &Piece) -> Quick {
+    match look(set, piece) {
+        Look::Exact(index, state) => {
+            let source = set.way(index).source;
+            if !set.states[index].swap_if(state.0, state.next(0, 0).0) {
+                return Quick::Unclear;
+            }
+            let source = if state.is_fresh() { source } else { source.without_costs() };
+            Quick::Whole(Taken { bytes: piece.len(), source })
+        }
+        Look::Nothing(_) => Quick::Nothing,
+        Look::Unclear => Quick::Unclear,
+    }
+}
+
+/// Does what [`put`] does, in the usual cases: memory is read into again, or nothing was known of it. False when
+/// it did nothing.
+#[inline(always)]
+pub fn put_quick<W: Word>(set: &Set<W>, piece: &Piece, source: Source) -> bool {
+    match look(set, piece) {
+        Look::Exact(index, state) => fill(set, index, state, piece, source),
+        Look::Nothing(index) if index < WAYS => {
+            let state = set.state(index);
+            state.is_empty() && fill(set, index, state, piece, source)
+        }
+        _ => false,
+    }
+}
+
 /// Bytes that a write took from an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {

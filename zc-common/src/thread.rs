@@ -2,7 +2,7 @@
 
 use crate::{
     assert_layout, pod,
-    row::{Costs, RowKey},
+    row::{Costs, RowKey, RowValue},
 };
 
 /// How many descriptors a thread remembers; a power of two.
@@ -40,8 +40,64 @@ pub struct Thread {
     pub tgid: u32,
     /// The thread's rows: first of a list linked through [`crate::row::RowValue::next`].
     pub rows: RowKey,
+    /// What was added lately and is not in `ROWS` yet, by path.
+    pub recent: [Recent; RECENT],
     /// Descriptors seen lately, by the low bits of their number.
     pub descriptors: [Descriptor; DESCRIPTORS],
+}
+
+/// How many rows a thread keeps at hand: one for each sort of path.
+pub const RECENT: usize = 4;
+
+/// A row that the thread used last, with what is still to be added to it in `ROWS`. Calls that go on in the same
+/// way stay here, and cost no look into a hash.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recent {
+    /// Path, source kind, destination kind and flags of the row's key.
+    pub what: u32,
+    /// Object id of the source.
+    pub source: u32,
+    /// Object id of the destination.
+    pub destination: u32,
+    /// Calls of a `read+write` row's reads, see [`crate::row::RowValue::taken`].
+    pub taken_calls: u32,
+    /// Payload bytes.
+    pub bytes: u64,
+    /// Calls that moved at least one byte.
+    pub transfers: u32,
+    /// System calls.
+    pub calls: u32,
+}
+
+impl Recent {
+    /// The row's key and what is to be added to it, when there is anything.
+    pub fn pending(&self, thread: &Thread, tid: u32) -> Option<(RowKey, RowValue)> {
+        if self.bytes == 0 && self.calls == 0 {
+            return None;
+        }
+        let [path, source_kind, destination_kind, flags] = self.what.to_ne_bytes();
+        let key = RowKey {
+            thread_start_ns: thread.start_ns,
+            tid,
+            path,
+            source_kind,
+            destination_kind,
+            flags,
+            source: self.source,
+            destination: self.destination,
+        };
+        let value = RowValue {
+            tgid: thread.tgid,
+            process_start_ns: thread.process_start_ns,
+            bytes: self.bytes,
+            transfers: self.transfers.into(),
+            own: Costs { calls: self.calls.into(), ..Costs::default() },
+            taken: Costs { calls: self.taken_calls.into(), ..Costs::default() },
+            ..RowValue::default()
+        };
+        Some((key, value))
+    }
 }
 
 /// A descriptor seen before, with what its file must still be for the memory of it to hold.
@@ -69,10 +125,11 @@ pub struct Descriptor {
 assert_layout!(Descriptor, 40, [u64, u64, u64, u32, i32, u32, u8, [u8; 3]]);
 assert_layout!(
     Thread,
-    40 + 40 + 16 + 16 + 24 + 40 * DESCRIPTORS,
-    [[u64; 5], Costs, [u64; 2], [u32; 4], RowKey, [Descriptor; DESCRIPTORS]]
+    40 + 40 + 16 + 16 + 24 + 32 * RECENT + 40 * DESCRIPTORS,
+    [[u64; 5], Costs, [u64; 2], [u32; 4], RowKey, [Recent; RECENT], [Descriptor; DESCRIPTORS]]
 );
-pod!(Thread, Descriptor);
+assert_layout!(Recent, 32, [[u32; 4], u64, [u32; 2]]);
+pod!(Thread, Recent, Descriptor);
 
 /// Names the memory of a process between two execs.
 ///

@@ -5,7 +5,7 @@ use zc_common::{
     loss::Loss,
     path::Path,
     row::{RowKey, RowValue},
-    thread::Thread,
+    thread::{RECENT, Recent, Thread},
 };
 
 use crate::{
@@ -65,10 +65,80 @@ pub(crate) fn key(thread: *mut Thread, task: Typed) -> RowKey {
     }
 }
 
+/// The place of a path among a thread's recent rows.
+#[inline(always)]
+fn recent_of(thread: *mut Thread, path: u8) -> &'static mut Recent {
+    const READ: u8 = Path::Read as u8;
+    const WRITE: u8 = Path::Write as u8;
+    const READ_WRITE: u8 = Path::ReadWrite as u8;
+    let index = match path {
+        READ => 0,
+        WRITE => 1,
+        READ_WRITE => 2,
+        _ => 3,
+    };
+    // SAFETY: map memory, only this thread's.
+    unsafe { &mut (*thread).recent[index] }
+}
+
 /// Adds `entry`; false when it found no room, which is counted as lost.
 #[inline(always)]
 pub(crate) fn add(thread: *mut Thread, entry: &mut Entry) -> bool {
+    let recent = recent_of(thread, entry.key.path);
+    let same = recent.what == what(&entry.key)
+        && recent.source == entry.key.source
+        && recent.destination == entry.key.destination;
+    // Below the limit, so that 32 bits are enough for what waits here.
+    if same && recent.calls < CALLS_MAX && entry.own.is_zero() && entry.taken.is_zero() {
+        recent.bytes += entry.bytes;
+        recent.transfers += u32::from(entry.bytes > 0);
+        recent.calls += entry.calls;
+        recent.taken_calls += entry.taken_calls;
+        return true;
+    }
     zc_row_add(thread, entry) != 0
+}
+
+const CALLS_MAX: u32 = 1 << 30;
+
+#[inline(always)]
+fn what(key: &RowKey) -> u32 {
+    u32::from_ne_bytes([key.path, key.source_kind, key.destination_kind, key.flags])
+}
+
+/// Moves what waits in `recent` to its row.
+#[inline(always)]
+fn settle(thread: *mut Thread, tid: u32, recent: &mut Recent) {
+    // SAFETY: map memory, only this thread's.
+    let Some((key, pending)) = recent.pending(unsafe { &*thread }, tid) else { return };
+    recent.bytes = 0;
+    recent.transfers = 0;
+    recent.calls = 0;
+    recent.taken_calls = 0;
+    let Some(row) = ROWS.get_ptr_mut(&key) else {
+        // The row was there when the thread began to keep it at hand, and only its end takes it away.
+        lose(Loss::RowsFull);
+        return;
+    };
+    // SAFETY: map memory, only this thread's.
+    unsafe {
+        (*row).bytes += pending.bytes;
+        (*row).transfers += pending.transfers;
+        (*row).own.calls += pending.own.calls;
+        (*row).taken.calls += pending.taken.calls;
+    }
+}
+
+/// Moves everything that waits to its rows.
+#[inline(always)]
+pub(crate) fn settle_all(thread: *mut Thread, tid: u32) {
+    let mut index = 0;
+    while index < RECENT {
+        // SAFETY: map memory, only this thread's.
+        let recent = unsafe { &mut (*thread).recent[index] };
+        settle(thread, tid, recent);
+        index += 1;
+    }
 }
 
 /// A global function: the verifier looks at it once, and not again at each call.
@@ -111,6 +181,11 @@ extern "C" fn zc_row_add(thread: *mut Thread, entry: *mut Entry) -> u64 {
             row.taken.major += u64::from(entry.taken.major);
         }
     }
+    let recent = recent_of(thread, entry.key.path);
+    settle(thread, entry.key.tid, recent);
+    recent.what = what(&entry.key);
+    recent.source = entry.key.source;
+    recent.destination = entry.key.destination;
     1
 }
 

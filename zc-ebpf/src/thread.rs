@@ -4,7 +4,7 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use zc_common::{
     loss::Loss,
     row::RowKey,
-    thread::{DESCRIPTORS, Descriptor, Thread, memory_id},
+    thread::{DESCRIPTORS, Descriptor, RECENT, Recent, Thread, memory_id},
 };
 
 use crate::{
@@ -37,6 +37,8 @@ static EMPTY: Thread = Thread {
         source: 0,
         destination: 0,
     },
+    recent: [Recent { what: 0, source: 0, destination: 0, taken_calls: 0, bytes: 0, transfers: 0, calls: 0 };
+        RECENT],
     descriptors: [Descriptor {
         file: 0,
         inode: 0,
@@ -57,6 +59,14 @@ pub(crate) struct CallCosts {
     pub(crate) involuntary: u32,
     pub(crate) minor: u32,
     pub(crate) major: u32,
+}
+
+impl CallCosts {
+    /// Whether it cost nothing else, as most calls.
+    #[inline(always)]
+    pub(crate) fn is_zero(&self) -> bool {
+        self.voluntary | self.involuntary | self.minor | self.major == 0
+    }
 }
 
 /// The state of a thread that has been seen before.

@@ -63,7 +63,10 @@ impl Machine {
             let set = &self.sets[piece.set_index(mask) as usize];
             let costs = Source { calls: u32::from(index == 0), ..source(object) };
             self.clock += 1;
-            put(set, &piece, Source { stamp: self.clock, ..costs });
+            let costs = Source { stamp: self.clock, ..costs };
+            if !put_quick(set, &piece, costs) {
+                put(set, &piece, costs);
+            }
         }
     }
 
@@ -72,6 +75,14 @@ impl Machine {
         for piece in Self::pieces(memory, address, len) {
             let mask = u32::try_from(self.sets.len()).unwrap() - 1;
             let set = &self.sets[piece.set_index(mask) as usize];
+            match take_quick(set, &piece) {
+                Quick::Whole(taken) => {
+                    all.push(taken);
+                    continue;
+                }
+                Quick::Nothing => continue,
+                Quick::Unclear => {}
+            }
             let before = bytes_of(&all);
             all.extend((0..WAYS).filter_map(|way| take(set, way, &piece)));
             self.complete &= bytes_of(&all) - before == piece.len() || !set.forgotten().overlaps(&piece);
@@ -208,8 +219,19 @@ fn threads_that_share_a_set_take_nothing_from_each_other() {
             scope.spawn(move || {
                 let piece = Piece::first(1, 0x50_000 + u64::from(thread) * 100, 100);
                 for round in 0..20_000 {
-                    put(set, &piece, Source { stamp: round, ..source(thread) });
-                    let taken: Vec<_> = (0..WAYS).filter_map(|way| take(set, way, &piece)).collect();
+                    let costs = Source { stamp: round, ..source(thread) };
+                    if round % 2 == 0 || !put_quick(set, &piece, costs) {
+                        put(set, &piece, costs);
+                    }
+                    let taken: Vec<_> = match take_quick(set, &piece) {
+                        Quick::Whole(taken) if round % 3 != 0 => vec![taken],
+                        Quick::Whole(taken) => {
+                            put(set, &piece, taken.source);
+                            (0..WAYS).filter_map(|way| take(set, way, &piece)).collect()
+                        }
+                        Quick::Nothing => vec![],
+                        Quick::Unclear => (0..WAYS).filter_map(|way| take(set, way, &piece)).collect(),
+                    };
                     assert_eq!((bytes(&taken, thread), calls(&taken)), (100, 1), "round {round}");
                 }
             });

@@ -10,7 +10,7 @@ use aya_ebpf::{
 use zc_common::{
     loss::Loss,
     maps::PAIR_SETS_DEFAULT,
-    pair::{self, Piece, Set, Source, Taken, WAYS, Word},
+    pair::{self, Piece, Quick, Set, Source, Taken, WAYS, Word},
     row::DIRECT_DESTINATION,
     thread::Thread,
 };
@@ -62,6 +62,22 @@ struct Share {
     calls: u32,
     costs: CallCosts,
     reserved: u32,
+}
+
+impl Share {
+    #[inline(always)]
+    fn new(source: Source, bytes: u64) -> Self {
+        let Source { calls, voluntary, involuntary, minor, major, .. } = source;
+        let costs = CallCosts { voluntary, involuntary, minor, major };
+        Self { source, bytes, calls, costs, reserved: 0 }
+    }
+}
+
+/// The part of an unvectored call's memory that lies in its first granule.
+#[inline(always)]
+fn first_piece(thread: *mut Thread, registers: Typed, bytes: u64) -> Piece {
+    // SAFETY: map memory, only this thread's.
+    Piece::first(unsafe { (*thread).memory }, typed!(registers, regs_arg1), bytes)
 }
 
 /// Where a walk through the memory of a call has come to. Programs on the ends of calls are not preempted,
@@ -179,6 +195,12 @@ fn set_of(piece: &Piece) -> Option<&'static Set<MapWord>> {
 /// Remembers that the memory of a read call was filled from `source`.
 #[inline(always)]
 pub(super) fn put(thread: *mut Thread, registers: Typed, bytes: u64, vectored: bool, source: Source) {
+    if !vectored {
+        let piece = first_piece(thread, registers, bytes);
+        if piece.len() == bytes && set_of(&piece).is_some_and(|set| pair::put_quick(set, &piece, source)) {
+            return;
+        }
+    }
     let Some(walk) = WALK.get_ptr_mut(0) else { return };
     // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
     let walk = unsafe { &mut *walk };
@@ -199,6 +221,22 @@ pub(super) fn take(
     vectored: bool,
     entry: &mut Entry,
 ) -> u64 {
+    if !vectored {
+        let piece = first_piece(thread, registers, bytes);
+        if piece.len() == bytes
+            && let Some(set) = set_of(&piece)
+        {
+            match pair::take_quick(set, &piece) {
+                Quick::Whole(Taken { bytes, source }) => {
+                    let share = Share::new(source, bytes);
+                    add_share(thread, entry, &share);
+                    return bytes;
+                }
+                Quick::Nothing => return 0,
+                Quick::Unclear => {}
+            }
+        }
+    }
     let Some(walk) = WALK.get_ptr_mut(0) else { return 0 };
     // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
     let walk = unsafe { &mut *walk };

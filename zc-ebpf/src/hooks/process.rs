@@ -24,7 +24,7 @@ use crate::{
     arch,
     kernel::{Typed, current, fetch_add, global, typed, user_registers},
     maps::{EVENTS, PROCESSES, Process, ROWS, SESSION, THREADS, has, is_traced, lose, set_traced, wake_up},
-    object, thread,
+    object, row, thread,
 };
 
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`, before the child runs.
@@ -73,6 +73,7 @@ pub(crate) fn zc_exec(ctx: BtfTracePointContext) -> i32 {
     let tid: u32 = typed!(task, task_pid);
     if old_tid != tid {
         if let Some(old) = THREADS.get_ptr_mut(old_tid) {
+            row::settle_all(old, old_tid);
             send_rows(old);
             let _ = THREADS.remove(old_tid);
         }
@@ -119,8 +120,9 @@ pub(super) fn thread_ended(task: Typed, tgid: u32) {
     let thread = thread::find(task);
     send_totals(task, tgid, thread);
     if let Some(thread) = thread {
-        send_rows(thread);
         let tid: u32 = typed!(task, task_pid);
+        row::settle_all(thread, tid);
+        send_rows(thread);
         let _ = THREADS.remove(tid);
     }
     // `signal->live` cannot tell the last one: several threads may find it zero.

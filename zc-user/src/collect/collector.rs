@@ -110,13 +110,21 @@ impl Collector {
         })
     }
 
-    /// Rows of threads that live, and those that found no room in the ring.
+    /// Rows of threads that live, with what they have at hand, and those that found no room in the ring.
     fn read_rows(&mut self) -> Result<(), MapError> {
         let map = self.session.ebpf.map(ROWS).ok_or_else(|| no_map(ROWS))?;
         let rows: HashMap<_, RowKey, RowValue> = HashMap::try_from(map)?;
         for row in rows.iter() {
             let (key, value) = row?;
             self.state.row(key, &value);
+        }
+        let map = self.session.ebpf.map(THREADS).ok_or_else(|| no_map(THREADS))?;
+        let threads: HashMap<_, u32, Thread> = HashMap::try_from(map)?;
+        for thread in threads.iter() {
+            let (tid, thread) = thread?;
+            for (key, value) in thread.recent.iter().filter_map(|recent| recent.pending(&thread, tid)) {
+                self.state.row(key, &value);
+            }
         }
         Ok(())
     }
