@@ -92,6 +92,30 @@ pub(crate) fn probe_at<T: Copy>(address: u64) -> Option<T> {
     }
 }
 
+/// Reads two members of the structure at `base`, in one go when they lie close together: a call of the helper
+/// costs more than some bytes. The verifier knows the offsets, and leaves only one of the two ways.
+#[inline(always)]
+pub(crate) fn probe_both<A: Copy, B: Copy>(base: u64, first: u32, second: u32) -> Option<(A, B)> {
+    const WINDOW: usize = 64;
+    let start = if first < second { first } else { second };
+    let last = if first < second { second } else { first };
+    let len = last - start + 8;
+    if len > WINDOW as u32 {
+        return Some((probe_at(base + u64::from(first))?, probe_at(base + u64::from(second))?));
+    }
+    let mut window = MaybeUninit::<[u64; WINDOW / 8]>::uninit();
+    let place = window.as_mut_ptr().cast::<u8>();
+    // SAFETY: the window has room for `len` bytes, which hold both members.
+    unsafe {
+        if bpf_probe_read_kernel(place.cast(), len, (base + u64::from(start)) as *const _) != 0 {
+            return None;
+        }
+        let first = place.add((first - start) as usize).cast::<A>().read_volatile();
+        let second = place.add((second - start) as usize).cast::<B>().read_volatile();
+        Some((first, second))
+    }
+}
+
 /// Reads the memory of the running process.
 #[inline(always)]
 pub(crate) fn probe_user<T: Copy>(address: u64) -> Option<T> {

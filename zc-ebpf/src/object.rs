@@ -12,7 +12,7 @@ use zc_common::{
 };
 
 use crate::{
-    kernel::{Typed, fetch_add, probe, probe_at, typed},
+    kernel::{Typed, fetch_add, global, probe, probe_at, probe_both, typed},
     maps::{EVENTS, OBJECTS, SESSION, lose, wake_up},
     row,
 };
@@ -85,8 +85,9 @@ fn lookup(thread: *mut Thread, task: Typed, fd: u64) -> Option<End> {
     if file == 0 {
         return None;
     }
-    let flags: u32 = probe!(file, file_f_flags)?;
-    let found = identify(file)?;
+    let (inode, flags): (u64, u32) =
+        probe_both(file, global!(OFFSETS.file_f_inode), global!(OFFSETS.file_f_flags))?;
+    let found = identify_inode(file, inode)?;
 
     // SAFETY: map memory, only this thread's.
     let slot = unsafe { &mut (*thread).descriptors[fd as usize & (DESCRIPTORS - 1)] };
@@ -121,14 +122,14 @@ pub(crate) fn forget_name(thread: *mut Thread, fd: u64) {
 /// What tells `file` apart from others in time and space.
 #[inline(always)]
 pub(crate) fn identify(file: u64) -> Option<File> {
-    let inode: u64 = probe!(file, file_f_inode)?;
-    Some(File {
-        file,
-        inode,
-        number: probe!(inode, inode_i_ino)?,
-        generation: probe!(inode, inode_i_generation)?,
-        reserved: 0,
-    })
+    identify_inode(file, probe!(file, file_f_inode)?)
+}
+
+#[inline(always)]
+fn identify_inode(file: u64, inode: u64) -> Option<File> {
+    let (number, generation) =
+        probe_both(inode, global!(OFFSETS.inode_i_ino), global!(OFFSETS.inode_i_generation))?;
+    Some(File { file, inode, number, generation, reserved: 0 })
 }
 
 /// Kind and id of a file; sends its name the first time.

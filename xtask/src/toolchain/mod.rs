@@ -178,13 +178,15 @@ pub(crate) fn recipe() -> String {
     format!("{} {} {choice} {}", pins::TARGET, pins::LINKER_VERSION, flags().join(" "))
 }
 
-fn flags() -> [String; 5] {
+fn flags() -> [String; 6] {
     let cpu = pins::CPU;
     // The registers saved at a system call differ by architecture; the object serves the one it is built on.
     let arch = env::consts::ARCH;
     [
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
+        // The order of copies is no matter here, and the option for it makes a call of every small one.
+        "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
         // The compiler passes this on to the linker as well.
         format!("-Ctarget-cpu={cpu}"),
         format!("--cfg=bpf_target_arch=\"{arch}\""),
