@@ -62,7 +62,7 @@ fn rows_that_find_no_place_are_declared() {
 
 #[test]
 fn threads_that_find_no_place_are_declared() {
-    declared("threads", &["--threads-max", "5"], "threads_full");
+    declared("threads", &["--threads-max", "1"], "threads_full");
 }
 
 #[test]

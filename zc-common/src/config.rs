@@ -25,7 +25,7 @@ pub struct Config {
     pub flows_max: u32,
     /// Number of sets in `PAIRS` less one; the number is a power of two.
     pub pair_set_mask: u32,
-    /// `COUNT_*`, `FOLLOW`.
+    /// `FOLLOW`, `COUNT_CALLS`.
     pub flags: u32,
     /// Size of the ring, for waking user space before it is full.
     pub ring_bytes: u64,
@@ -35,8 +35,6 @@ pub struct Config {
 pub const FOLLOW: u32 = 1;
 /// Calls of every kind are counted: the one program on `sys_exit` sees them all.
 pub const COUNT_CALLS: u32 = 2;
-/// User-mode page faults are counted.
-pub const COUNT_FAULTS: u32 = 4;
 
 /// Byte offsets of kernel structure members, from the running kernel's BTF. Each field is named after
 /// the structure and the member.
@@ -45,6 +43,7 @@ pub const COUNT_FAULTS: u32 = 4;
 #[expect(missing_docs, reason = "each name is the structure and the member whose offset it is")]
 pub struct Offsets {
     pub task_thread_info_status: u32,
+    pub task_flags: u32,
     pub task_pid: u32,
     pub task_tgid: u32,
     pub task_group_leader: u32,

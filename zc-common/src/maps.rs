@@ -6,7 +6,7 @@ pub const TRACED: &str = "TRACED";
 pub const THREADS: &str = "THREADS";
 /// Hash of [`crate::row::RowKey`] → [`crate::row::RowValue`].
 pub const ROWS: &str = "ROWS";
-/// LRU hash of [`crate::object::ObjectKey`] → [`crate::object::ObjectValue`].
+/// Hash of [`crate::object::ObjectKey`] → [`crate::object::ObjectValue`].
 pub const OBJECTS: &str = "OBJECTS";
 /// Hash of process id → its threads and flows.
 pub const PROCESSES: &str = "PROCESSES";

@@ -23,7 +23,7 @@ pub struct ObjectKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ObjectValue {
-    /// The object's id in rows and records; 0 while it has none because no flow wanted its name yet.
+    /// The object's id in rows and records.
     pub id: u32,
     /// A [`crate::path::Kind`].
     pub kind: u8,

@@ -13,7 +13,9 @@ pub struct Session {
     /// Set by user space when the program on `sched_switch` is attached: threads are then accounted for at
     /// their last switch, and not where they begin to end.
     pub sees_last_switch: u64,
+    /// Set by user space when the program on user-mode page faults is attached.
+    pub sees_user_faults: u64,
 }
 
-assert_layout!(Session, 24, [[u64; 3]]);
+assert_layout!(Session, 32, [[u64; 4]]);
 pod!(Session);

@@ -1,8 +1,13 @@
 //! Adding to rows.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_NOEXIST},
+    macros::map,
+    maps::LruHashMap,
+};
 use zc_common::{
     loss::Loss,
+    maps::FLOWS_DEFAULT,
     path::Path,
     row::{RowKey, RowValue},
     thread::{RECENT, Recent, Thread},
@@ -194,7 +199,11 @@ fn create(thread: *mut Thread, entry: &mut Entry) -> Option<*mut RowValue> {
     let key = &mut entry.key;
     // SAFETY: map memory, only this thread's.
     let tgid = unsafe { (*thread).tgid };
-    if key.source | key.destination != 0 && !may_name_another_flow(tgid) {
+    // SAFETY: map memory, only this thread's.
+    let process_start_ns = unsafe { (*thread).process_start_ns };
+    let flow =
+        Flow { process_start_ns, tgid, what: what(key), source: key.source, destination: key.destination };
+    if key.source | key.destination != 0 && !may_name(&flow) {
         lose(Loss::FlowsOverflow);
         key.destination = 0;
         // A `read+write` row keeps the source of its reads, to which user space relates it; there are no
@@ -212,23 +221,42 @@ fn create(thread: *mut Thread, entry: &mut Entry) -> Option<*mut RowValue> {
     unsafe {
         (*row).next = (*thread).rows;
         (*row).tgid = tgid;
-        (*row).process_start_ns = (*thread).process_start_ns;
+        (*row).process_start_ns = process_start_ns;
         (*thread).rows = *key;
     }
     Some(row)
 }
 
-/// Takes one of the process's flows, if it has any left.
+/// A flow of a process, whichever thread it is of.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Flow {
+    process_start_ns: u64,
+    tgid: u32,
+    what: u32,
+    source: u32,
+    destination: u32,
+}
+
+/// Flows that have a name. Those that were not used for long may be forgotten, and then count once more.
+#[map]
+static FLOWS: LruHashMap<Flow, u64> = LruHashMap::with_max_entries(8 * FLOWS_DEFAULT, 0);
+
+/// Whether the flow has a name, or its process one to give.
 #[inline(always)]
-fn may_name_another_flow(tgid: u32) -> bool {
-    match PROCESSES.get_ptr_mut(tgid) {
-        // SAFETY: map memory.
-        Some(process) => {
-            let flows = unsafe { &raw mut (*process).flows };
-            fetch_add(flows, 1) < u64::from(global!(CONFIG.flows_max))
-        }
-        None => false,
+fn may_name(flow: &Flow) -> bool {
+    if FLOWS.get_ptr(flow).is_some() {
+        return true;
     }
+    let Some(process) = PROCESSES.get_ptr_mut(flow.tgid) else { return false };
+    // SAFETY: map memory.
+    let flows = unsafe { &raw mut (*process).flows };
+    if fetch_add(flows, 1) >= u64::from(global!(CONFIG.flows_max)) {
+        return false;
+    }
+    // Without room it will count again.
+    let _ = FLOWS.insert(flow, 1, u64::from(BPF_ANY));
+    true
 }
 
 /// Whether the process may still name flows.

@@ -44,4 +44,8 @@ pub(super) fn both_ends(
         taken: CallCosts::default(),
     };
     row::add(thread, &mut entry);
+    if entry.key.source != source.object || entry.key.destination != destination.object {
+        object::forget_name(thread, source_fd);
+        object::forget_name(thread, destination_fd);
+    }
 }

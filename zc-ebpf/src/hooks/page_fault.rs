@@ -1,4 +1,5 @@
-//! Page faults: `exceptions:page_fault_user` and `page_fault_kernel` (x86 only until Linux 6.13 or so).
+//! Page faults: `exceptions:page_fault_user` and `page_fault_kernel` (of x86; other architectures
+//! have them only lately, or not at all).
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 

@@ -12,7 +12,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use zc_common::{
-    config::{COUNT_CALLS, COUNT_FAULTS, FOLLOW},
+    config::{COUNT_CALLS, FOLLOW},
     loss::Loss,
     path::Path,
     record::{ARGS_BYTES, ExecRecord, ProcessRecord, RecordKind, RowRecord},
@@ -45,7 +45,7 @@ pub(crate) fn zc_fork(ctx: BtfTracePointContext) -> i32 {
     } else if has(FOLLOW) {
         begin_process(child_tgid);
         if let Some(mut entry) = EVENTS.reserve::<ProcessRecord>(0) {
-            write_process(entry.as_mut_ptr(), RecordKind::Fork, child, child_tgid);
+            write_process(entry.as_mut_ptr(), RecordKind::Fork, child, child_tgid, leader_start_ns(child));
             entry.submit(wake_up());
         } else {
             lose(Loss::RingFull);
@@ -67,16 +67,13 @@ pub(crate) fn zc_exec(ctx: BtfTracePointContext) -> i32 {
         }
         begin_process(tgid);
     }
-    // A thread other than the first takes over the first one's id (`de_thread`); what it did under its own
-    // is complete.
+    // A thread other than the first takes over the first one's id and start (`de_thread`). What both did so far
+    // is complete, and what they did under the same name stays apart from what comes.
     let old_tid: u32 = ctx.arg(1);
     let tid: u32 = typed!(task, task_pid);
     if old_tid != tid {
-        if let Some(old) = THREADS.get_ptr_mut(old_tid) {
-            row::settle_all(old, old_tid);
-            send_rows(old);
-            let _ = THREADS.remove(old_tid);
-        }
+        retire(tgid, old_tid);
+        retire(tgid, tid);
     }
     if let Some(thread) = thread::find_or_create(task, tgid) {
         // SAFETY: map memory, only this thread's.
@@ -92,6 +89,25 @@ pub(crate) fn zc_exec(ctx: BtfTracePointContext) -> i32 {
         send_exec(thread, task, tgid);
     }
     0
+}
+
+/// Ends the state of a thread whose task goes on under another name: its calls and rows are sent now, its other
+/// counters are those of the task and come with the end of that.
+#[inline(always)]
+fn retire(tgid: u32, tid: u32) {
+    let Some(thread) = THREADS.get_ptr_mut(tid) else { return };
+    // SAFETY: map memory, and the process has no other thread now.
+    let (start_ns, process_start_ns, calls, faults) =
+        unsafe { ((*thread).start_ns, (*thread).process_start_ns, (*thread).calls, (*thread).user_faults) };
+    let key = RowKey { thread_start_ns: start_ns, tid, path: Path::Thread as u8, ..RowKey::default() };
+    if let Some(row) = new_totals(&key, tgid, process_start_ns) {
+        row.own.calls = calls;
+        row.transfers = faults;
+        send_row(&key);
+    }
+    row::settle_all(thread, tid);
+    send_rows(thread);
+    let _ = THREADS.remove(tid);
 }
 
 /// `sched_process_exit(struct task_struct *p, …)`, when a thread begins to end. It is only used where the
@@ -114,16 +130,37 @@ fn sees_last_switch() -> bool {
     SESSION.get_ptr(0).is_some_and(|session| unsafe { (*session).sees_last_switch } != 0)
 }
 
+/// `include/linux/sched.h`; the second since Linux 6.4.
+const PF_IO_WORKER: u32 = 0x10;
+const PF_USER_WORKER: u32 = 0x4000;
+
+/// When the process of `task` started, as long as its first thread is there.
+#[inline(always)]
+fn leader_start_ns(task: Typed) -> u64 {
+    let leader: Typed = typed!(task, task_group_leader);
+    if leader.is_null() { 0 } else { typed!(leader, task_start_boottime) }
+}
+
 /// Sends what is known of the running thread, which has ended, and of its process if that was its last.
 #[inline(always)]
 pub(super) fn thread_ended(task: Typed, tgid: u32) {
     let thread = thread::find(task);
-    send_totals(task, tgid, thread);
+    let process_start_ns = match thread {
+        // SAFETY: map memory.
+        Some(thread) => unsafe { (*thread).process_start_ns },
+        None => leader_start_ns(task),
+    };
+    send_totals(task, tgid, process_start_ns, thread);
     if let Some(thread) = thread {
         let tid: u32 = typed!(task, task_pid);
         row::settle_all(thread, tid);
         send_rows(thread);
         let _ = THREADS.remove(tid);
+    }
+    // Workers of io_uring and vhost join a process without `sched_process_fork`.
+    let flags: u32 = typed!(task, task_flags);
+    if flags & (PF_IO_WORKER | PF_USER_WORKER) != 0 {
+        return;
     }
     // `signal->live` cannot tell the last one: several threads may find it zero.
     let threads = match PROCESSES.get_ptr_mut(tgid) {
@@ -135,7 +172,7 @@ pub(super) fn thread_ended(task: Typed, tgid: u32) {
         set_traced(tgid, false);
         let _ = PROCESSES.remove(tgid);
         if let Some(mut entry) = EVENTS.reserve::<ProcessRecord>(0) {
-            write_process(entry.as_mut_ptr(), RecordKind::Exit, task, tgid);
+            write_process(entry.as_mut_ptr(), RecordKind::Exit, task, tgid, process_start_ns);
             entry.submit(wake_up());
         } else {
             lose(Loss::RingFull);
@@ -182,15 +219,14 @@ fn begin_process(tgid: u32) {
 }
 
 #[inline(always)]
-fn write_process(record: *mut ProcessRecord, kind: RecordKind, task: Typed, tgid: u32) {
-    let leader: Typed = typed!(task, task_group_leader);
+fn write_process(record: *mut ProcessRecord, kind: RecordKind, task: Typed, tgid: u32, start_ns: u64) {
     let parent: Typed = typed!(task, task_real_parent);
     // SAFETY: `record` is ring buffer memory of this size, `comm` has 16 bytes.
     unsafe {
         (*record).header = kind.header();
         (*record).tgid = tgid;
         (*record).ppid = if parent.is_null() { 0 } else { typed!(parent, task_tgid) };
-        (*record).start_ns = if leader.is_null() { 0 } else { typed!(leader, task_start_boottime) };
+        (*record).start_ns = start_ns;
         (*record).cgroup_id = bpf_get_current_cgroup_id();
         (*record).exit_code = typed!(task, task_exit_code);
         (*record).reserved = 0;
@@ -214,7 +250,7 @@ fn send_exec(thread: *mut Thread, task: Typed, tgid: u32) {
         return;
     };
     let record = entry.as_mut_ptr();
-    write_process(&raw mut (*record_of(record)).process, RecordKind::Exec, task, tgid);
+    write_process(&raw mut (*record_of(record)).process, RecordKind::Exec, task, tgid, leader_start_ns(task));
     // SAFETY: ring buffer memory of this size.
     unsafe {
         (*record).exe = exe;
@@ -239,45 +275,51 @@ fn record_of(record: *mut ExecRecord) -> &'static mut ExecRecord {
     unsafe { &mut *record }
 }
 
+/// A new totals row, in which nothing is counted yet.
+#[inline(always)]
+fn new_totals(key: &RowKey, tgid: u32, process_start_ns: u64) -> Option<&'static mut RowValue> {
+    if ROWS.insert(key, &RowValue::default(), u64::from(BPF_NOEXIST)).is_err() {
+        lose(Loss::RowsFull);
+        return None;
+    }
+    let row = ROWS.get_ptr_mut(key)?;
+    // SAFETY: map memory, only this thread's.
+    let row = unsafe { &mut *row };
+    row.tgid = tgid;
+    row.process_start_ns = process_start_ns;
+    if has(COUNT_CALLS) {
+        row.flags |= VALUE_CALLS_COUNTED;
+    }
+    // SAFETY: map memory.
+    if SESSION.get_ptr(0).is_some_and(|session| unsafe { (*session).sees_user_faults } != 0) {
+        row.flags |= VALUE_FAULTS_COUNTED;
+    }
+    Some(row)
+}
+
 /// Sends the totals of a thread's life as a row; without room in the ring they wait in `ROWS`.
 #[inline(always)]
-fn send_totals(task: Typed, tgid: u32, thread: Option<*mut Thread>) {
-    let leader: Typed = typed!(task, task_group_leader);
+fn send_totals(task: Typed, tgid: u32, process_start_ns: u64, thread: Option<*mut Thread>) {
     let key = RowKey {
         thread_start_ns: typed!(task, task_start_boottime),
         tid: typed!(task, task_pid),
         path: Path::Thread as u8,
         ..RowKey::default()
     };
-    if ROWS.insert(&key, &RowValue::default(), u64::from(BPF_NOEXIST)).is_err() {
-        lose(Loss::RowsFull);
-        return;
-    }
-    let Some(row) = ROWS.get_ptr_mut(&key) else { return };
-    // SAFETY: map memory, only this thread's.
-    unsafe {
-        let row = &mut *row;
-        row.tgid = tgid;
-        row.process_start_ns = if leader.is_null() { 0 } else { typed!(leader, task_start_boottime) };
-        row.own.voluntary = typed!(task, task_nvcsw);
-        row.own.involuntary = typed!(task, task_nivcsw);
-        row.own.minor = typed!(task, task_min_flt);
-        row.own.major = typed!(task, task_maj_flt);
-        if has(COUNT_CALLS) {
-            row.flags |= VALUE_CALLS_COUNTED;
-        }
-        if has(COUNT_FAULTS) {
-            row.flags |= VALUE_FAULTS_COUNTED;
-        }
-        if let Some(thread) = thread {
-            let thread = &mut *thread;
-            row.own.calls = thread.calls + u64::from(is_exiting(task));
-            row.transfers = thread.user_faults;
-            row.own.voluntary -= thread.base.voluntary;
-            row.own.involuntary -= thread.base.involuntary;
-            row.own.minor -= thread.base.minor;
-            row.own.major -= thread.base.major;
-        }
+    let Some(row) = new_totals(&key, tgid, process_start_ns) else { return };
+    row.own.voluntary = typed!(task, task_nvcsw);
+    row.own.involuntary = typed!(task, task_nivcsw);
+    row.own.minor = typed!(task, task_min_flt);
+    row.own.major = typed!(task, task_maj_flt);
+    if let Some(thread) = thread {
+        // SAFETY: map memory, only this thread's.
+        let thread = unsafe { &mut *thread };
+        row.own.calls = thread.calls + u64::from(is_exiting(task));
+        row.transfers = thread.user_faults;
+        row.own.voluntary -= thread.base.voluntary;
+        row.own.involuntary -= thread.base.involuntary;
+        row.own.minor -= thread.base.minor;
+        row.own.major -= thread.base.major;
     }
     send_row(&key);
 }

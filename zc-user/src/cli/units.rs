@@ -75,7 +75,7 @@ pub fn ring_bytes(text: &str) -> Result<u32, UnitError> {
     power_of_two(size(text)?, 4096, 1 << 30)
 }
 
-/// A number of sets for pairs: a power of two up to 2^20 (384 MiB).
+/// A number of sets for pairs: a power of two up to 2^20 (480 MiB).
 pub fn pair_sets(text: &str) -> Result<u32, UnitError> {
     power_of_two(size(text)?, 1, 1 << 20)
 }

@@ -82,23 +82,25 @@ impl Collector {
     /// Detaches everything and returns what was seen.
     pub fn finish(mut self) -> Result<Samples, MapError> {
         self.drain();
-        let bpf = BpfCost::read(&self.session, self.options.self_stats);
+        let bpf = BpfCost::read(&self.session);
         let hooks = self.session.hooks.iter().map(HookState::report).collect();
         let counted = Counted {
             switches: self.session.has("sched_switch"),
             faults: self.session.has("page_fault_kernel"),
         };
-        let live_totals = self.live_totals()?;
+        let seconds = self.since.elapsed().as_secs_f64();
+        // What ends from here on is not seen any more, and nothing that was seen is seen twice.
         self.session.detach();
         self.drain();
         self.read_rows()?;
+        let live_totals = self.live_totals()?;
         let lost = self.lost(&bpf)?;
-        let Self { state, start, since, .. } = self;
+        let Self { state, start, .. } = self;
         let objects = state.objects.clone();
         let processes = processes(&state);
         Ok(Samples {
             host: host(),
-            window: Window { start, seconds: since.elapsed().as_secs_f64() },
+            window: Window { start, seconds },
             hooks,
             lost,
             self_cost: bpf.self_cost(),
@@ -185,7 +187,8 @@ struct BpfCost {
 }
 
 impl BpfCost {
-    fn read(session: &Session, timed: bool) -> Self {
+    fn read(session: &Session) -> Self {
+        let timed = session.is_timed();
         let mut cost = Self { runs: timed.then_some(0), ns: timed.then_some(0), missed: 0 };
         for (_, program) in session.ebpf.programs() {
             let Ok(fd) = fd_of(program) else { continue };

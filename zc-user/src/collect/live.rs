@@ -1,15 +1,19 @@
 //! Counters of threads that still live, from /proc.
 
-use std::fs;
+use std::{fs, os::unix::fs::MetadataExt as _};
 
 use zc_common::row::Costs;
 
-/// What the kernel has counted for a thread since it started.
+/// What the kernel has counted for a thread since it started; `None` when it has ended, even if its parent does
+/// not know yet.
 pub(super) fn thread_costs(tgid: u32, tid: u32) -> Option<Costs> {
+    if !sees_all_processes() {
+        return None;
+    }
     let directory = format!("/proc/{tgid}/task/{tid}");
     let stat = fs::read_to_string(format!("{directory}/stat")).ok()?;
     let status = fs::read_to_string(format!("{directory}/status")).ok()?;
-    let (minor, major) = faults(&stat)?;
+    let (minor, major) = faults(&stat).filter(|_| !has_ended(&stat))?;
     let (voluntary, involuntary) = switches(&status)?;
     Some(Costs { calls: 0, voluntary, involuntary, minor, major })
 }
@@ -22,7 +26,20 @@ pub(super) fn threads(tgid: u32) -> Vec<u32> {
 
 /// Whether a process exists, or is at least not yet waited for.
 pub(super) fn exists(tgid: u32) -> bool {
-    fs::exists(format!("/proc/{tgid}")).unwrap_or(false)
+    !sees_all_processes() || fs::exists(format!("/proc/{tgid}")).unwrap_or(false)
+}
+
+/// Whether the ids in /proc are those that the kernel programs see, those of the initial PID namespace.
+fn sees_all_processes() -> bool {
+    // `PROC_PID_INIT_INO` in include/linux/proc_ns.h.
+    const INITIAL: u64 = 0xEFFF_FFFC;
+    fs::metadata("/proc/self/ns/pid").is_ok_and(|metadata| metadata.ino() == INITIAL)
+}
+
+/// Field 3 of proc_pid_stat(5) says that the thread is a zombie, or less.
+fn has_ended(stat: &str) -> bool {
+    let state = stat.rfind(')').and_then(|end| stat.get(end + 2..)?.chars().next());
+    matches!(state, Some('Z' | 'X' | 'x') | None)
 }
 
 /// Fields 10 and 12 of proc_pid_stat(5), counted from behind the command's name, which may hold anything.
@@ -47,6 +64,8 @@ mod tests {
         let stat = "42 (a) b) R 1 42 42 0 -1 4194304 111 222 333 444 5 6 7 8 20 0 1 0 99 1000 10";
         assert_eq!(faults(stat), Some((111, 333)));
         assert_eq!(faults("42 (cut"), None);
+        assert!(!has_ended(stat));
+        assert!(has_ended("42 (a) b) Z 1 42") && has_ended("42 (cut"));
     }
 
     #[test]

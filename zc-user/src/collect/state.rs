@@ -106,7 +106,8 @@ impl State {
     fn known(&mut self, record: &ProcessRecord) -> &mut Tracked {
         let process = self.process((record.tgid, record.start_ns));
         process.sample.comm = until_nul(&record.comm);
-        process.sample.ppid = (record.ppid != 0).then_some(record.ppid);
+        // At its end a process may have another parent, or none.
+        process.sample.ppid = process.sample.ppid.or((record.ppid != 0).then_some(record.ppid));
         process.cgroup_id = record.cgroup_id;
         process
     }

@@ -72,6 +72,7 @@ macro_rules! members {
 /// Where each field of [`Offsets`] comes from. Members of the registers are those of x86-64.
 const MEMBERS: &[(&str, &str, Field)] = members![
     "task_struct"."thread_info.status" => task_thread_info_status,
+    "task_struct"."flags" => task_flags,
     "task_struct"."pid" => task_pid,
     "task_struct"."tgid" => task_tgid,
     "task_struct"."group_leader" => task_group_leader,

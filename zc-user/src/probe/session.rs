@@ -12,7 +12,7 @@ use aya::{
     sys::Stats,
 };
 use zc_common::{
-    config::{CONFIG, COUNT_CALLS, COUNT_FAULTS, Config, FOLLOW, OFFSETS},
+    config::{CONFIG, COUNT_CALLS, Config, FOLLOW, OFFSETS},
     maps::{
         EVENTS, FLOWS_DEFAULT, OBJECTS, OBJECTS_DEFAULT, PAIR_SETS_DEFAULT, PAIRS, PROCESSES,
         RING_BYTES_DEFAULT, ROWS, ROWS_DEFAULT, SESSION, THREADS, THREADS_DEFAULT,
@@ -91,13 +91,13 @@ pub enum SessionError {
     #[error("{0}")]
     NotPermitted(String),
     /// The kernel refused the object.
-    #[error("the kernel did not take zc's maps: {message}")]
+    #[error("cannot load zc's programs: {message}")]
     Load {
         /// What went wrong.
         message: String,
     },
     /// A program that is needed could not be attached.
-    #[error("cannot attach `{hook}`, without which there is no {purpose}: {reason}")]
+    #[error("cannot attach `{hook}`, which zc needs for {purpose}: {reason}")]
     Hook {
         /// Which.
         hook: &'static str,
@@ -150,7 +150,7 @@ pub struct Session {
     /// What became of each hook.
     pub hooks: Vec<HookState>,
     /// While it is open, the kernel times programs.
-    _stats: Option<OwnedFd>,
+    stats: Option<OwnedFd>,
 }
 
 impl Session {
@@ -175,9 +175,8 @@ impl Session {
             };
             hooks.push(HookState { hook: hook.name, method: hook.method, status });
         }
-        // Without it (Linux 5.8) no runs are counted and the report shows none.
         let stats = if options.self_stats { aya::sys::enable_stats(Stats::RunTime).ok() } else { None };
-        let mut this = Self { ebpf, hooks, _stats: stats };
+        let mut this = Self { ebpf, hooks, stats };
         this.tell_kernel_side().map_err(|error| SessionError::Load { message: chain(&error) })?;
         Ok(this)
     }
@@ -185,23 +184,35 @@ impl Session {
     /// Says what is attached, where a program depends on it.
     fn tell_kernel_side(&mut self) -> Result<(), MapError> {
         let sees_last_switch = u64::from(self.has("sched_switch"));
+        let sees_user_faults = u64::from(self.has("page_fault_user"));
         let missing = || MapError::InvalidName { name: SESSION.to_owned() };
         let map = self.ebpf.map_mut(SESSION).ok_or_else(missing)?;
-        let value = SessionValue { sees_last_switch, ..SessionValue::default() };
+        let value = SessionValue { sees_last_switch, sees_user_faults, ..SessionValue::default() };
         Array::<_, SessionValue>::try_from(map)?.set(0, value, 0)
     }
 
-    /// Takes the programs out of the kernel; the maps stay readable.
+    /// Takes the programs out of the kernel, and returns when none of them runs any more; the maps stay
+    /// readable.
     pub fn detach(&mut self) {
-        for (_, program) in self.ebpf.programs_mut() {
-            let unloaded = match program {
-                Program::BtfTracePoint(program) => program.unload(),
-                Program::TracePoint(program) => program.unload(),
+        // Ends before beginnings, as when attaching: an end that is seen without its beginning would count a
+        // process as ended that still lives.
+        for hook in HOOKS {
+            let unloaded = match self.ebpf.program_mut(hook.program) {
+                Some(Program::BtfTracePoint(program)) => program.unload(),
+                Some(Program::TracePoint(program)) => program.unload(),
                 _ => Ok(()),
             };
             // What was never loaded cannot be unloaded, and that is all that can go wrong.
             drop(unloaded);
         }
+        // A program may still be under way on another CPU. This waits for all of them (`synchronize_rcu`).
+        // SAFETY: takes no pointers.
+        unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    }
+
+    /// Whether the kernel times the programs (Linux 5.8, and only for CAP_SYS_ADMIN).
+    pub fn is_timed(&self) -> bool {
+        self.stats.is_some()
     }
 
     /// Whether a hook is attached.
@@ -249,7 +260,7 @@ fn load(options: &Options) -> Result<(Ebpf, Btf), SessionError> {
     let offsets = btf::read_offsets(Path::new(btf::VMLINUX))?;
     let btf = Btf::from_sys_fs().map_err(|error| SessionError::Load { message: error.to_string() })?;
     let Sizes { rows, objects, threads, ring_bytes, pair_sets, flows } = options.sizes;
-    let (pid_ns_device, pid_ns_inode) = pid_namespace();
+    let (pid_ns_device, pid_ns_inode) = pid_namespace()?;
     let flag = |wanted, flag| if wanted { flag } else { 0 };
     let config = Config {
         pid_ns_device,
@@ -257,9 +268,7 @@ fn load(options: &Options) -> Result<(Ebpf, Btf), SessionError> {
         root_pid: options.root_pid,
         flows_max: flows,
         pair_set_mask: pair_sets - 1,
-        flags: flag(options.follow, FOLLOW)
-            | flag(options.count_calls, COUNT_CALLS)
-            | flag(options.count_faults, COUNT_FAULTS),
+        flags: flag(options.follow, FOLLOW) | flag(options.count_calls, COUNT_CALLS),
         ring_bytes: ring_bytes.into(),
     };
     let ebpf = EbpfLoader::new()
@@ -311,8 +320,12 @@ fn attach(ebpf: &mut Ebpf, btf: &Btf, hook: &Hook) -> Result<(), ProgramError> {
 }
 
 /// The PID namespace of this process, as `bpf_get_ns_current_pid_tgid` wants it named.
-fn pid_namespace() -> (u64, u64) {
-    std::fs::metadata("/proc/self/ns/pid").map_or((0, 0), |metadata| (metadata.dev(), metadata.ino()))
+fn pid_namespace() -> Result<(u64, u64), SessionError> {
+    const FILE: &str = "/proc/self/ns/pid";
+    let metadata = std::fs::metadata(FILE).map_err(|error| SessionError::Load {
+        message: format!("cannot tell which processes are meant, as {FILE} cannot be read: {error}"),
+    })?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 /// A refusal in words: what the kernel said, and the end of the verifier's log, where its reason is.
