@@ -154,7 +154,7 @@ fn cells(results: &Results, base: Series, series: Series) -> Option<[String; 4]>
 fn number(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => "?".to_owned(),
-        size if size < 0.1 => format!("{value:.4}"),
+        size if size < 0.1 => format!("{value:.3}"),
         size if size < 10.0 => format!("{value:.2}"),
         size if size < 100.0 => format!("{value:.1}"),
         _ => format!("{value:.0}"),
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn numbers_have_as_many_digits_as_say_something() {
         let shown = [0.012_34, 2.345, 45.67, 1234.5, f64::INFINITY].map(number);
-        assert_eq!(shown, ["0.0123", "2.35", "45.7", "1234", "?"]);
+        assert_eq!(shown, ["0.012", "2.35", "45.7", "1234", "?"]);
     }
 
     #[test]
