@@ -22,6 +22,8 @@ pub(crate) struct Bench {
     port: u16,
     /// Things that do not spoil a measurement and should be known.
     pub(crate) warnings: Vec<String>,
+    /// Programs of others were seen.
+    pub(crate) foreign: bool,
     _receiver: Running,
     dir: TempDir,
 }
@@ -49,7 +51,16 @@ impl Bench {
         let mut receiver = Running::start(command, true)?;
         let port = receiver.wait_for_line("")?.trim().parse().context("the receiver's port")?;
         let floor = Floor::load()?;
-        Ok(Self { own_program, zc, floor, port, warnings: Vec::new(), _receiver: receiver, dir })
+        Ok(Self {
+            own_program,
+            zc,
+            floor,
+            port,
+            warnings: Vec::new(),
+            foreign: false,
+            _receiver: receiver,
+            dir,
+        })
     }
 
     /// This program, which does the workloads too.

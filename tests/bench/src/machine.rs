@@ -1,6 +1,6 @@
 //! What the numbers depend on.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, mem::MaybeUninit, path::Path, process::Command};
 
 use serde::Serialize;
 
@@ -25,14 +25,20 @@ pub(crate) struct Machine {
     pub(crate) load_after: Option<f64>,
     /// Share of the processors' time that the hypervisor gave to others.
     pub(crate) stolen_share: Option<f64>,
+    /// How many processors other processes kept busy, on average.
+    pub(crate) others_busy: Option<f64>,
     #[serde(skip)]
     ticks: Option<Ticks>,
 }
 
+/// Times since the start, in seconds.
 #[derive(Clone, Copy, Debug)]
 struct Ticks {
     all: f64,
     stolen: f64,
+    busy: f64,
+    /// Of `busy`, what the benchmark and the processes that it has started used.
+    own: f64,
 }
 
 impl Machine {
@@ -57,6 +63,7 @@ impl Machine {
             load_before: load(),
             load_after: None,
             stolen_share: None,
+            others_busy: None,
             ticks: ticks(),
         }
     }
@@ -64,10 +71,23 @@ impl Machine {
     /// Looks at what has changed meanwhile.
     pub(crate) fn look_again(&mut self) {
         self.load_after = load();
-        if let (Some(before), Some(after)) = (self.ticks, ticks()) {
-            let all = after.all - before.all;
-            self.stolen_share = (all > 0.0).then(|| (after.stolen - before.stolen) / all);
-        }
+        let (Some(before), Some(after)) = (self.ticks, ticks()) else { return };
+        let share = |seconds: f64| seconds / (after.all - before.all).max(1.0);
+        let others = (after.busy - before.busy) - (after.own - before.own);
+        self.stolen_share = Some(share(after.stolen - before.stolen));
+        self.others_busy = Some((share(others) * self.cpus as f64).max(0.0));
+    }
+
+    /// Why the numbers cannot be trusted, if so. What else runs shares the caches, and often the core, with what
+    /// is measured: that does not make everything slower by the same factor.
+    pub(crate) fn disturbance(&self) -> Option<String> {
+        const BUSY: f64 = 0.2;
+        const STOLEN: f64 = 0.05;
+        let busy = self.others_busy.filter(|&busy| busy > BUSY);
+        let stolen = self.stolen_share.filter(|&share| share > STOLEN);
+        let busy = busy.map(|busy| format!("other processes kept {busy:.1} processors busy"));
+        let stolen = stolen.map(|share| format!("{:.0} % of the time was stolen", share * 100.0));
+        busy.or(stolen)
     }
 }
 
@@ -84,11 +104,27 @@ fn load() -> Option<f64> {
 }
 
 fn ticks() -> Option<Ticks> {
-    const STOLEN: usize = 7;
-    // The last two are parts of the first two.
-    const FIELDS: usize = 8;
     let stat = fs::read_to_string("/proc/stat").ok()?;
     let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
     let fields: Vec<f64> = fields.map(str::parse).collect::<Result<_, _>>().ok()?;
-    Some(Ticks { all: fields.iter().take(FIELDS).sum(), stolen: *fields.get(STOLEN)? })
+    // SAFETY: has no preconditions.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
+    let seconds = fields.iter().map(|ticks| ticks / per_second).collect::<Vec<_>>();
+    // The two that follow are parts of the first two.
+    let [user, nice, system, idle, wait, irq, soft_irq, stolen, ..] = seconds[..] else { return None };
+    let busy = user + nice + system + irq + soft_irq;
+    let own = used(libc::RUSAGE_SELF)? + used(libc::RUSAGE_CHILDREN)?;
+    Some(Ticks { all: busy + idle + wait + stolen, stolen, busy, own })
+}
+
+/// Processor time of this process, or of its children that have ended and been waited for.
+fn used(who: libc::c_int) -> Option<f64> {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the structure has room for the answer, and is valid when it is all zeroes.
+    let usage = unsafe {
+        let status = libc::getrusage(who, usage.as_mut_ptr());
+        (status == 0).then(|| usage.assume_init())
+    }?;
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    Some(seconds(usage.ru_utime) + seconds(usage.ru_stime))
 }

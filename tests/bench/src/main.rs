@@ -26,7 +26,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 
-use crate::rounds::Plan;
+use crate::{rounds::Plan, setup::Setup};
 
 /// Measures what tracing with zc costs, beside an empty program, bpftrace, perf and strace
 #[derive(Debug, Parser)]
@@ -47,6 +47,9 @@ struct Options {
     /// At most so many rounds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
+    /// Only these, beside nothing attached: `zc,floor-exit`
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = Setup::of_id)]
+    only: Vec<Setup>,
     /// Where every value goes, as JSON [default: target/bench/bench.json]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -89,17 +92,19 @@ fn main() -> ExitCode {
 /// Measures, and writes the report in its three forms. What was slow is no failure; a tool that did not run
 /// is, and a tool that is not there is one where CI=true says that it should be.
 fn bench(options: &Options) -> Result<ExitCode> {
-    let Options { quick, rounds, json, markdown } = options;
+    let Options { quick, rounds, only, json, markdown } = options;
     // Before the work, so that a wrong name costs nothing.
     let mut json = Output::open(json.as_deref(), "bench.json")?;
     let mut markdown = Output::open(markdown.as_deref(), "bench.md")?;
     process::catch_signals();
-    let plan = if *quick {
-        Plan { quick: true, rounds: 15, time: Duration::from_secs(165) }
-    } else {
-        Plan { quick: false, rounds: 61, time: Duration::from_secs(14 * 60) }
+    let (at_most, seconds) = if *quick { (15, 165) } else { (61, 14 * 60) };
+    let plan = Plan {
+        quick: *quick,
+        rounds: rounds.unwrap_or(at_most),
+        time: Duration::from_secs(seconds),
+        only: only.clone(),
     };
-    let results = rounds::run(Plan { rounds: rounds.unwrap_or(plan.rounds), ..plan })?;
+    let results = rounds::run(&plan)?;
     let text = report::markdown(&results);
     print!("{text}");
     markdown.write(&text)?;

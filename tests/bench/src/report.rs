@@ -45,6 +45,7 @@ pub(crate) fn json(results: &Results) -> Value {
         "values_by_round": values,
         "failures": results.failures,
         "warnings": results.warnings,
+        "disturbance": results.disturbance(),
     })
 }
 
@@ -64,16 +65,18 @@ pub(crate) fn markdown(results: &Results) -> String {
     text += &table.to_string();
     for work in Work::ALL {
         text += "\n";
-        let mut table = Table::new(&[work.title(), "ns", "quartiles", "added", "rounds"]);
+        let mut table = Table::new(&[work.title(), "ns", "quartiles", "added", "usual", "rounds"]);
         for setup in Setup::ALL {
             let title = setup.title_of(work).to_owned();
             let base = Series::Work(work, Setup::Nothing);
             let cells = cells(results, base, Series::Work(work, setup));
             if let Some([value, quartiles, added, rounds]) = cells {
-                table.row([title, value, quartiles, added, rounds]);
+                let usual = number(median(&mut results.of(Series::Median(work, setup))));
+                table.row([title, value, quartiles, added, usual, rounds]);
             } else if let Some(failure) = results.failures.iter().find(|it| it.what == setup.title()) {
                 let kind = if failure.missing { "missing" } else { "failed" };
-                table.row([title, kind.to_owned(), String::new(), String::new(), String::new()]);
+                let [a, b, c, d] = [const { String::new() }; 4];
+                table.row([title, kind.to_owned(), a, b, c, d]);
             }
         }
         text += &table.to_string();
@@ -123,10 +126,14 @@ fn head(results: &Results) -> String {
     if let (Some(before), Some(after)) = (machine.load_before, machine.load_after) {
         parts.push(format!("load {before:.1} before, {after:.1} after"));
     }
-    if let Some(share) = machine.stolen_share {
-        parts.push(format!("{:.1} % of the time stolen", share * 100.0));
+    if let (Some(busy), Some(share)) = (machine.others_busy, machine.stolen_share) {
+        parts.push(format!("others used {busy:.2} processors, {:.1} % of the time stolen", share * 100.0));
     }
-    parts.join("; ") + ".\n\n"
+    let mut text = parts.join("; ") + ".\n\n";
+    if let Some(disturbance) = results.disturbance() {
+        text += &["**Too noisy to conclude:** ", &disturbance, ".\n\n"].concat();
+    }
+    text
 }
 
 /// Median, quartiles, what it adds to the base in the same round, and the number of rounds.
@@ -147,7 +154,7 @@ fn cells(results: &Results, base: Series, series: Series) -> Option<[String; 4]>
 fn number(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => "?".to_owned(),
-        size if size < 0.1 => format!("{value:.4}"),
+        size if size < 0.1 => format!("{value:.3}"),
         size if size < 10.0 => format!("{value:.2}"),
         size if size < 100.0 => format!("{value:.1}"),
         _ => format!("{value:.0}"),
@@ -215,7 +222,7 @@ mod tests {
     #[test]
     fn numbers_have_as_many_digits_as_say_something() {
         let shown = [0.012_34, 2.345, 45.67, 1234.5, f64::INFINITY].map(number);
-        assert_eq!(shown, ["0.0123", "2.35", "45.7", "1234", "?"]);
+        assert_eq!(shown, ["0.012", "2.35", "45.7", "1234", "?"]);
     }
 
     #[test]

@@ -9,8 +9,10 @@ use crate::{machine::Machine, setup::Setup, work::Work};
 /// Something that has a value in each round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Series {
-    /// Nanoseconds for one time of a workload.
+    /// Nanoseconds for one time of a workload, undisturbed.
     Work(Work, Setup),
+    /// The same as it came.
+    Median(Work, Setup),
     /// Milliseconds from the start to the end of a command that does nothing.
     Start(Start),
 }
@@ -44,6 +46,7 @@ impl Series {
     pub(crate) fn id(self) -> String {
         match self {
             Self::Work(work, setup) => format!("{}/{}", work.name(), setup.id()),
+            Self::Median(work, setup) => format!("{}/{}/median", work.name(), setup.id()),
             Self::Start(start) => format!("start/{}", start.title()),
         }
     }
@@ -67,6 +70,8 @@ pub(crate) struct Results {
     pub(crate) values: BTreeMap<Series, BTreeMap<u32, f64>>,
     pub(crate) failures: Vec<Failure>,
     pub(crate) warnings: Vec<String>,
+    /// Other tracers were at work meanwhile.
+    pub(crate) foreign: bool,
 }
 
 impl Results {
@@ -79,7 +84,15 @@ impl Results {
             values: BTreeMap::new(),
             failures: Vec::new(),
             warnings: Vec::new(),
+            foreign: false,
         }
+    }
+
+    /// Why no verdict is given, if so.
+    pub(crate) fn disturbance(&self) -> Option<String> {
+        self.machine
+            .disturbance()
+            .or_else(|| self.foreign.then(|| "programs of others were attached".to_owned()))
     }
 
     /// Notes a value.

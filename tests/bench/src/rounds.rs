@@ -16,28 +16,37 @@ use crate::{
     machine::Machine,
     process::{self, Interrupted},
     results::{Failure, Results, Series, Start},
-    setup::Setup,
+    setup::{Mode, Setup},
+    subject::Measured,
 };
 
 /// How much is measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) quick: bool,
     /// At most so many rounds.
     pub(crate) rounds: u32,
     /// No round begins that would, by the length of those before, not end in time.
     pub(crate) time: Duration,
+    /// Only these setups, beside nothing attached; everything when empty.
+    pub(crate) only: Vec<Setup>,
+}
+
+impl Plan {
+    fn wants(&self, setup: Setup) -> bool {
+        self.only.is_empty() || setup == Setup::Nothing || self.only.contains(&setup)
+    }
 }
 
 /// Between two measurements, for others who wait for their turn to trace.
 const PAUSE: Duration = Duration::from_millis(3);
 
 /// Measures everything.
-pub(crate) fn run(plan: Plan) -> Result<Results> {
+pub(crate) fn run(plan: &Plan) -> Result<Results> {
     let mut bench = Bench::prepare()?;
     let mut results = Results::new(plan.quick, Machine::look(bench.zc()));
     let mut setups = Setup::ALL.to_vec();
-    setups.retain(|setup| is_there(*setup, &mut results));
+    setups.retain(|setup| plan.wants(*setup) && is_there(*setup, &mut results));
     let start = Instant::now();
     for round in 0..plan.rounds {
         let longest = start.elapsed() * (round + 1) / round.max(1);
@@ -48,18 +57,21 @@ pub(crate) fn run(plan: Plan) -> Result<Results> {
         let offset = usize::try_from(round)? * 5 % setups.len().max(1);
         setups.rotate_left(offset);
         for setup in setups.clone() {
-            if round % setup.every() == 0 {
+            if round.is_multiple_of(setup.every()) {
                 progress(plan, round, start.elapsed(), setup.title());
                 measure(&mut bench, &mut results, round, setup)?;
             }
         }
         setups.retain(|setup| !results.failures.iter().any(|failure| failure.what == setup.title()));
         progress(plan, round, start.elapsed(), Start::Traced.title());
-        starts(&bench, &mut results, round)?;
+        if plan.only.is_empty() {
+            starts(&bench, &mut results, round)?;
+        }
         results.rounds = round + 1;
     }
     results.seconds = start.elapsed().as_secs_f64();
     results.machine.look_again();
+    results.foreign = bench.foreign;
     results.warnings.append(&mut bench.warnings);
     if std::io::stderr().is_terminal() {
         eprintln!();
@@ -86,8 +98,9 @@ fn measure(bench: &mut Bench, results: &mut Results, round: u32, setup: Setup) -
     thread::sleep(PAUSE);
     match measured {
         Ok(values) => {
-            for (work, ns) in values {
-                results.note(Series::Work(work, setup), round, ns);
+            for (work, Measured { quiet_ns, median_ns, times: _ }) in values {
+                results.note(Series::Work(work, setup), round, quiet_ns);
+                results.note(Series::Median(work, setup), round, median_ns);
             }
         }
         Err(error) if error.is::<Interrupted>() => return Err(error),
@@ -103,6 +116,9 @@ fn measure(bench: &mut Bench, results: &mut Results, round: u32, setup: Setup) -
 fn starts(bench: &Bench, results: &mut Results, round: u32) -> Result<()> {
     let nothing = find_program("true").unwrap_or_else(|| PathBuf::from("/bin/true"));
     for start in Start::ALL {
+        if start == Start::TracedData && !round.is_multiple_of(Setup::Traced(Mode::DataCalls).every()) {
+            continue;
+        }
         let mut command = Command::new(match start {
             Start::Plain => &nothing,
             Start::Traced | Start::TracedData => bench.zc(),
@@ -124,7 +140,7 @@ fn starts(bench: &Bench, results: &mut Results, round: u32) -> Result<()> {
 }
 
 /// Says what is done: one line that is written over on a terminal, else one line for each round.
-fn progress(plan: Plan, round: u32, elapsed: Duration, what: &str) {
+fn progress(plan: &Plan, round: u32, elapsed: Duration, what: &str) {
     let text = format!(
         "zc-bench: round {} of at most {}, {} of at most {} s",
         round + 1,

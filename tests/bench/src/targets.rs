@@ -35,7 +35,8 @@ pub(crate) enum Verdict {
     Pass,
     /// None of it is.
     Miss,
-    /// The target lies within the range, or there are too few rounds for a range.
+    /// The target lies within the range, there are too few rounds for a range, or the machine was busy with
+    /// other things.
     TooNoisy,
     /// There is no target.
     None,
@@ -145,6 +146,7 @@ impl Comparison {
         let verdict = match (estimate, self.target) {
             (None, _) => Verdict::NotMeasured,
             (Some(_), None) => Verdict::None,
+            (Some(_), Some(_)) if results.disturbance().is_some() => Verdict::TooNoisy,
             (Some(estimate), Some(target)) => judge(estimate, target, values.len()),
         };
         (estimate, verdict)
@@ -204,6 +206,15 @@ mod tests {
         let (estimate, verdict) = FIRST.judge(&results);
         assert_eq!(estimate, Some(Estimate { value: 2.0, low: 2.0, high: 2.0 }));
         assert_eq!(verdict, Verdict::Pass);
+    }
+
+    #[test]
+    fn a_busy_machine_decides_nothing() {
+        let mut results =
+            results(&[(Setup::Nothing, &[100.0; 9]), (ZC, &[300.0; 9]), (Setup::FloorExit, &[200.0; 9])]);
+        assert_eq!(FIRST.judge(&results).1, Verdict::Pass);
+        results.machine.others_busy = Some(0.7);
+        assert_eq!(FIRST.judge(&results).1, Verdict::TooNoisy);
     }
 
     #[test]

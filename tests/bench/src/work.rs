@@ -1,7 +1,7 @@
 //! The workloads: loops that do one thing a known number of times.
 //!
-//! Each runs in a process of its own that does nothing else, in batches of about a millisecond that are timed
-//! one by one: a batch during which the process was not on a processor stands out, and the median leaves it out.
+//! Each runs in a process of its own that does nothing else, in batches of a fraction of a millisecond that are
+//! timed one by one: so a batch during which something disturbed can be told from others.
 
 use std::{
     fs::File,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     bench::Bench,
     process::Running,
-    subject::Pace,
+    subject::{Measured, Pace},
     work::{READY, Work},
 };
 
@@ -64,21 +64,15 @@ const LOADER_BYTES: u64 = 256 << 10;
 ///
 /// bpftrace starts the command that it is given when everything is attached, and ends with it; so the command
 /// is one that waits.
-pub(super) fn measure(bench: &Bench, script: Script, works: &[Work]) -> Result<Vec<(Work, f64)>> {
+pub(super) fn measure(bench: &Bench, script: Script, works: &[Work]) -> Result<Vec<(Work, Measured)>> {
     let mut command = Command::new("bpftrace");
     let waits = format!("{} work wait", bench.own_program().display());
     command.args(["-f", "json", "-e", script.text(), "-c", &waits]);
     let mut running = Running::start(command, true)?;
     running.wait_for_line(READY)?;
-    let mut values = Vec::new();
-    let mut expected = Vec::new();
-    for &work in works {
-        let measured = bench.measure(&[], work, Pace::Usual)?;
-        expected.push((work, measured.times));
-        values.push((work, measured.ns));
-    }
+    let values = super::each(works, |work| bench.measure(&[], work, Pace::Usual))?;
     let sums = sums(&running.finish()?, "@bytes");
-    for (work, times) in expected {
+    for &(work, Measured { times, .. }) in &values {
         let bytes = times * script.bytes_of(work);
         // The process also read its libraries.
         ensure!(

@@ -9,7 +9,11 @@ use anyhow::Result;
 
 pub(crate) use self::zc::Mode;
 use self::{bpftrace::Script, ptrace::Tool};
-use crate::{bench::Bench, subject::Pace, work::Work};
+use crate::{
+    bench::Bench,
+    subject::{Measured, Pace},
+    work::Work,
+};
 
 /// What is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,6 +112,12 @@ impl Setup {
         }
     }
 
+    /// The setup of a name.
+    pub(crate) fn of_id(id: &str) -> Result<Self, String> {
+        let ids = || Self::ALL.map(Self::id).join(", ");
+        Self::ALL.into_iter().find(|setup| setup.id() == id).ok_or_else(|| format!("one of {}", ids()))
+    }
+
     /// The program that it takes beside zc.
     pub(crate) const fn program(self) -> Option<&'static str> {
         match self {
@@ -119,11 +129,15 @@ impl Setup {
     }
 
     /// It is in every so many rounds: what takes seconds and is far from everything else need not be in each.
-    pub(crate) fn every(self) -> u32 {
-        match self.program() {
-            Some("bpftrace") => 2,
-            Some(_) => 3,
-            None => 1,
+    pub(crate) const fn every(self) -> u32 {
+        match self {
+            // To attach and detach many tracepoints takes a second.
+            Self::Traced(Mode::DataCalls)
+            | Self::Beside(Mode::DataCalls)
+            | Self::BpftraceSums
+            | Self::BpftraceExit => 2,
+            Self::PerfTrace | Self::StraceAll | Self::StraceSome | Self::StraceSeccomp => 3,
+            _ => 1,
         }
     }
 
@@ -136,21 +150,22 @@ impl Setup {
     }
 
     /// Measures workloads: nanoseconds for one time of each.
-    pub(crate) fn measure(self, bench: &mut Bench, works: &[Work]) -> Result<Vec<(Work, f64)>> {
+    pub(crate) fn measure(self, bench: &mut Bench, works: &[Work]) -> Result<Vec<(Work, Measured)>> {
         match self {
             Self::Nothing | Self::NothingAgain => {
                 if let Some(other) = floor::foreign_programs() {
                     bench.warn(other);
+                    bench.foreign = true;
                 }
-                each(works, |work| Ok(bench.measure(&[], work, Pace::Usual)?.ns))
+                each(works, |work| bench.measure(&[], work, Pace::Usual))
             }
             Self::FloorExit => each(works, |work| {
                 let _attached = bench.floor.on_exits(work.exits())?;
-                Ok(bench.measure(&[], work, Pace::Usual)?.ns)
+                bench.measure(&[], work, Pace::Usual)
             }),
             Self::FloorAll => {
                 let _attached = bench.floor.on_all_calls()?;
-                each(works, |work| Ok(bench.measure(&[], work, Pace::Usual)?.ns))
+                each(works, |work| bench.measure(&[], work, Pace::Usual))
             }
             Self::Traced(mode) => each(works, |work| zc::traced(bench, mode, work)),
             Self::Beside(mode) => zc::beside(bench, mode, works),
@@ -164,6 +179,6 @@ impl Setup {
     }
 }
 
-fn each(works: &[Work], mut measure: impl FnMut(Work) -> Result<f64>) -> Result<Vec<(Work, f64)>> {
+fn each(works: &[Work], mut measure: impl FnMut(Work) -> Result<Measured>) -> Result<Vec<(Work, Measured)>> {
     works.iter().map(|&work| Ok((work, measure(work)?))).collect()
 }

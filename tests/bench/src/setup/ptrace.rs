@@ -4,7 +4,11 @@ use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{bench::Bench, subject::Pace, work::Work};
+use crate::{
+    bench::Bench,
+    subject::{Measured, Pace},
+    work::Work,
+};
 
 /// A tool, as it is called.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +24,7 @@ pub(super) enum Tool {
 }
 
 /// Measures one process that the tool starts, and makes sure that it counted the calls.
-pub(super) fn measure(bench: &Bench, tool: Tool, work: Work) -> Result<f64> {
+pub(super) fn measure(bench: &Bench, tool: Tool, work: Work) -> Result<Measured> {
     let path = bench.dir().join("summary");
     let file = path.to_string_lossy().into_owned();
     // A tracer that looks at reads, beside which this call is another.
@@ -41,7 +45,7 @@ pub(super) fn measure(bench: &Bench, tool: Tool, work: Work) -> Result<f64> {
         let (counted, times) = (counted(&summary, call), measured.times);
         ensure!(counted >= times, "{} counted {counted} of {times} calls of {call}", words[0]);
     }
-    Ok(measured.ns)
+    Ok(measured)
 }
 
 /// The number of calls in a line that names the call: perf has it right after the name, strace in the fourth

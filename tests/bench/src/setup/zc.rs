@@ -42,7 +42,7 @@ impl Mode {
 }
 
 /// Measures a traced process, and holds the report to what it did.
-pub(super) fn traced(bench: &mut Bench, mode: Mode, work: Work) -> Result<f64> {
+pub(super) fn traced(bench: &mut Bench, mode: Mode, work: Work) -> Result<Measured> {
     let path = bench.dir().join("report.json");
     let (zc, file) = (bench.zc().to_string_lossy().into_owned(), path.to_string_lossy().into_owned());
     let measured = bench.measure(&mode.words(&zc, &file), work, Pace::Usual)?;
@@ -53,18 +53,18 @@ pub(super) fn traced(bench: &mut Bench, mode: Mode, work: Work) -> Result<f64> {
             bench.warn(format!("zc lost something in {}: {name} {count}", work.name()));
         }
     }
-    Ok(measured.ns)
+    Ok(measured)
 }
 
 /// Measures processes beside a traced one that does nothing.
-pub(super) fn beside(bench: &Bench, mode: Mode, works: &[Work]) -> Result<Vec<(Work, f64)>> {
+pub(super) fn beside(bench: &Bench, mode: Mode, works: &[Work]) -> Result<Vec<(Work, Measured)>> {
     let path = bench.dir().join("report.json");
     let (zc, file) = (bench.zc().to_string_lossy().into_owned(), path.to_string_lossy().into_owned());
     let mut command = std::process::Command::new(bench.zc());
     command.args(&mode.words(&zc, &file)[1..]).arg(bench.own_program()).args(["work", "wait"]);
     let mut running = Running::start(command, true)?;
     running.wait_for_line(READY)?;
-    let values = super::each(works, |work| Ok(bench.measure(&[], work, Pace::Usual)?.ns))?;
+    let values = super::each(works, |work| bench.measure(&[], work, Pace::Usual))?;
     running.finish()?;
     let report = read(&path, mode)?;
     let processes = report["processes"].as_array().map_or(0, Vec::len);
