@@ -157,13 +157,13 @@ extern "C" fn zc_row_add(thread: *mut Thread, entry: *mut Entry) -> u64 {
     let entry = unsafe { &mut *entry };
     let row = match ROWS.get_ptr_mut(&entry.key) {
         Some(row) => row,
-        None => match create(thread, entry) {
-            Some(row) => row,
-            None => {
+        None => {
+            let Some(row) = create(thread, entry) else {
                 lose(Loss::RowsFull);
                 return 0;
-            }
-        },
+            };
+            row
+        }
     };
     // SAFETY: map memory, only this thread's.
     unsafe {
