@@ -60,6 +60,7 @@ pub struct Offsets {
     pub task_exit_code: u32,
     pub task_self_exec_id: u32,
     pub files_fdt: u32,
+    pub files_fd_array: u32,
     pub fdtable_max_fds: u32,
     pub fdtable_fd: u32,
     pub file_f_inode: u32,

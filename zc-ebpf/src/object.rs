@@ -1,6 +1,7 @@
 //! From a descriptor to what it stands for.
 
 mod name;
+mod small;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use zc_common::{
@@ -53,7 +54,12 @@ pub(crate) struct File {
     pub(crate) inode: u64,
     pub(crate) number: u64,
     pub(crate) generation: u32,
-    reserved: u32,
+    /// `f_flags`, where it was asked for.
+    flags: u32,
+}
+
+impl File {
+    const NONE: Self = Self { file: 0, inode: 0, number: 0, generation: 0, flags: 0 };
 }
 
 /// What descriptor `fd` of the running thread stands for.
@@ -82,13 +88,18 @@ fn lookup(thread: *mut Thread, task: Typed, fd: u64) -> Option<End> {
         return None;
     }
     let array: u64 = typed!(table, fdtable_fd);
-    let file: u64 = probe_at(array + u64::from(fd) * 8)?;
-    if file == 0 {
-        return None;
+    let mut found = File::NONE;
+    if !small::find(files, array, fd, &mut found) {
+        let file: u64 = probe_at(array + u64::from(fd) * 8)?;
+        if file == 0 {
+            return None;
+        }
+        let (inode, flags): (u64, u32) =
+            probe_both(file, global!(OFFSETS.file_f_inode), global!(OFFSETS.file_f_flags))?;
+        found = identify_inode(file, inode)?;
+        found.flags = flags;
     }
-    let (inode, flags): (u64, u32) =
-        probe_both(file, global!(OFFSETS.file_f_inode), global!(OFFSETS.file_f_flags))?;
-    let found = identify_inode(file, inode)?;
+    let file = found.file;
 
     // SAFETY: map memory, only this thread's.
     let slot = unsafe { &mut (*thread).descriptors[fd as usize & (DESCRIPTORS - 1)] };
@@ -110,7 +121,7 @@ fn lookup(thread: *mut Thread, task: Typed, fd: u64) -> Option<End> {
             reserved: [0; 3],
         };
     }
-    Some(End { kind: slot.kind, direct: flags & O_DIRECT != 0, object: slot.object })
+    Some(End { kind: slot.kind, direct: found.flags & O_DIRECT != 0, object: slot.object })
 }
 
 /// A later look at the descriptor finds its flow unnamed.
@@ -130,7 +141,7 @@ pub(crate) fn identify(file: u64) -> Option<File> {
 fn identify_inode(file: u64, inode: u64) -> Option<File> {
     let (number, generation) =
         probe_both(inode, global!(OFFSETS.inode_i_ino), global!(OFFSETS.inode_i_generation))?;
-    Some(File { file, inode, number, generation, reserved: 0 })
+    Some(File { file, inode, number, generation, flags: 0 })
 }
 
 /// Kind and id of a file; sends its name the first time.

@@ -89,6 +89,7 @@ const MEMBERS: &[(&str, &str, Field)] = members![
     "task_struct"."exit_code" => task_exit_code,
     "task_struct"."self_exec_id" => task_self_exec_id,
     "files_struct"."fdt" => files_fdt,
+    "files_struct"."fd_array" => files_fd_array,
     "fdtable"."max_fds" => fdtable_max_fds,
     "fdtable"."fd" => fdtable_fd,
     "file"."f_inode" => file_f_inode,
