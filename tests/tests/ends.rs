@@ -85,7 +85,9 @@ fn a_flow_of_many_threads_is_one_flow() {
 fn calls_by_the_32_bit_entry_are_declared_one_by_one() {
     let Some(zc) = Zc::with(&[]) else { return };
     let (report, expected) = traced(&zc, "compat-reads", &[]);
-    assert_eq!(report.lost("compat_calls"), expected.other_calls);
+    // One more is that by which the fixture finds out whether there is such an entry.
+    let calls = expected.other_calls + u64::from(expected.other_calls > 0);
+    assert_eq!(report.lost("compat_calls"), calls);
     let process = report.process(expected.pid);
     let least = process.data_calls() + expected.other_calls;
     assert!(process.syscalls.is_some_and(|calls| (least..least + 64).contains(&calls)), "{process:?}");
@@ -112,7 +114,7 @@ fn left_behind(zc: &Zc, script: &str, comm: &str) {
 fn a_process_that_lives_on_has_no_exit_code() {
     let Some(zc) = Zc::with(&[]) else { return };
     for _ in 0..RUNS {
-        left_behind(&zc, "sleep 30 & sleep 0.1 >/dev/null; exit 0", "sleep");
+        left_behind(&zc, "sleep 30 & exec true", "sleep");
     }
 }
 
