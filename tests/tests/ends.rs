@@ -43,7 +43,8 @@ fn is_sane(process: &Process) {
 #[test]
 fn an_exec_by_a_later_thread_loses_no_call_and_wraps_no_count() {
     let Some(zc) = Zc::with(&[]) else { return };
-    for _ in 0..RUNS {
+    // The first thread may be seen to end before, while or after the other one takes its id.
+    for _ in 0..4 * RUNS {
         let (report, expected) = traced(&zc, "thread-exec", &[]);
         assert_eq!(differences(&report, &expected), Vec::<String>::new());
         report.assert_nothing_lost();
