@@ -13,9 +13,11 @@
 //!
 //! The code is generic over [`Word`], so that the very same logic runs in the kernel and in host tests.
 
-use core::cell::UnsafeCell;
+mod set;
 
-use crate::{assert_layout, row::Costs};
+use self::set::{BUSY, FRESH, GENERATION_SHIFT, HIGH_SHIFT, TAG_SHIFT};
+pub use self::set::{Forgotten, Set, State, Way};
+use crate::assert_layout;
 
 /// Bits of an address within a granule.
 pub const GRANULE_BITS: u32 = 15;
@@ -32,79 +34,6 @@ pub trait Word {
     fn store(&self, value: u64);
     /// Writes `new` if the word is `old`; says whether it was.
     fn swap_if(&self, old: u64, new: u64) -> bool;
-}
-
-/// The state of a way: which bytes of its granule still wait for a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct State(pub u64);
-
-const HIGH_SHIFT: u32 = 16;
-const TAG_SHIFT: u32 = 32;
-const GENERATION_SHIFT: u32 = 48;
-const GENERATION_MASK: u64 = 0x3FFF << GENERATION_SHIFT;
-const FRESH: u64 = 1 << 62;
-const BUSY: u64 = 1 << 63;
-
-impl State {
-    /// First byte of the interval, from the beginning of the granule.
-    #[inline(always)]
-    pub const fn low(self) -> u64 {
-        self.0 & 0xFFFF
-    }
-
-    /// One past its last byte.
-    #[inline(always)]
-    pub const fn high(self) -> u64 {
-        (self.0 >> HIGH_SHIFT) & 0xFFFF
-    }
-
-    /// A few bits of the hash of memory and granule: a cheap first look.
-    #[inline(always)]
-    pub const fn tag(self) -> u64 {
-        (self.0 >> TAG_SHIFT) & 0xFFFF
-    }
-
-    /// Nothing was taken from the interval yet: whoever takes first also takes the costs of the read.
-    #[inline(always)]
-    pub const fn is_fresh(self) -> bool {
-        self.0 & FRESH != 0
-    }
-
-    /// The way is being filled.
-    #[inline(always)]
-    pub const fn is_busy(self) -> bool {
-        self.0 & BUSY != 0
-    }
-
-    /// No byte waits.
-    #[inline(always)]
-    pub const fn is_empty(self) -> bool {
-        self.low() >= self.high()
-    }
-
-    /// The next generation, as an interval `low..high`, keeping tag.
-    #[inline(always)]
-    const fn next(self, low: u64, high: u64) -> Self {
-        let generation = (self.0 + (1 << GENERATION_SHIFT)) & GENERATION_MASK;
-        Self(generation | (self.0 & (0xFFFF << TAG_SHIFT)) | high << HIGH_SHIFT | low)
-    }
-
-    #[inline(always)]
-    const fn with_tag(self, tag: u64) -> Self {
-        Self(self.0 & !(0xFFFF << TAG_SHIFT) | (tag & 0xFFFF) << TAG_SHIFT)
-    }
-}
-
-/// The rest of a way, valid while its state is not busy and not empty.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Way {
-    /// [`crate::thread::memory_id`] of the process.
-    pub memory: u64,
-    /// Address of the granule's first byte.
-    pub granule: u64,
-    /// Where the bytes came from.
-    pub source: Source,
 }
 
 /// Where the bytes of an interval came from, and what the call that read them had cost.
@@ -162,125 +91,7 @@ impl Source {
     }
 }
 
-/// The intervals of some granules.
-#[repr(C)]
-#[derive(Debug)]
-pub struct Set<W> {
-    states: [W; WAYS],
-    ways: [UnsafeCell<Way>; WAYS],
-    forgotten: UnsafeCell<Forgotten>,
-}
-
-// SAFETY: a way is written only by whoever has made its state busy, and what is read of it takes effect only if
-// its state has not changed since; `forgotten` is a hint. All of these accesses are volatile.
-unsafe impl<W: Sync> Sync for Set<W> {}
-
-impl<W: Word> Set<W> {
-    /// A set of nothing, from words that are 0. In the kernel that is a map that nobody has written to.
-    pub const fn new(states: [W; WAYS]) -> Self {
-        Self {
-            states,
-            ways: [const { UnsafeCell::new(Way { memory: 0, granule: 0, source: Source::NONE }) }; WAYS],
-            forgotten: UnsafeCell::new(Forgotten { memory: 0, granule: 0, low: 0, high: 0 }),
-        }
-    }
-
-    #[inline(always)]
-    fn state(&self, index: usize) -> State {
-        State(self.states[index].load())
-    }
-
-    /// The rest of a way. To be read after its state: if the way is filled anew meanwhile, a swap of that state
-    /// fails.
-    #[inline(always)]
-    fn way(&self, index: usize) -> Way {
-        // SAFETY: see `Sync`.
-        unsafe { self.ways[index].get().read_volatile() }
-    }
-
-    /// Where intervals had to make room.
-    #[inline(always)]
-    pub fn forgotten(&self) -> Forgotten {
-        // SAFETY: see `Sync`.
-        unsafe { self.forgotten.get().read_volatile() }
-    }
-
-    /// What is read again is known again.
-    #[inline(always)]
-    fn remember(&self, piece: &Piece) {
-        let forgotten = self.forgotten();
-        if forgotten.high != 0 && forgotten.is_within(piece) {
-            // SAFETY: see `Sync`.
-            unsafe { self.forgotten.get().write_volatile(Forgotten { high: 0, ..forgotten }) };
-        }
-    }
-
-    #[inline(always)]
-    fn forget(&self, memory: u64, granule: u64, low: u64, high: u64) {
-        let mut forgotten = self.forgotten();
-        forgotten.add(memory, granule, low, high);
-        // SAFETY: see `Sync`.
-        unsafe { self.forgotten.get().write_volatile(forgotten) };
-    }
-}
-
-/// Memory of one granule that was read into, and of which this is not known any more. A hint, written without
-/// care for others: it only says when to doubt that a write has no partner.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Forgotten {
-    /// [`crate::thread::memory_id`] of the process.
-    pub memory: u64,
-    /// Address of the granule's first byte.
-    pub granule: u64,
-    /// First byte.
-    pub low: u64,
-    /// One past the last byte; 0 when nothing was forgotten.
-    pub high: u64,
-}
-
-impl Forgotten {
-    /// In place of a process's memory: any, as more than one granule was forgotten here.
-    const ANY: u64 = u64::MAX;
-
-    #[inline(always)]
-    fn is_of(&self, piece: &Piece) -> bool {
-        self.memory == piece.memory && self.granule == piece.granule
-    }
-
-    /// Whether some of `piece` may have been read into.
-    #[inline(always)]
-    pub fn overlaps(&self, piece: &Piece) -> bool {
-        if self.high == 0 {
-            return false;
-        }
-        let within = piece.low < self.high && self.low < piece.high;
-        self.memory == Self::ANY || self.is_of(piece) && within
-    }
-
-    /// Adds memory.
-    #[inline(always)]
-    fn add(&mut self, memory: u64, granule: u64, low: u64, high: u64) {
-        if self.high == 0 {
-            *self = Self { memory, granule, low, high };
-        } else if self.memory == memory && self.granule == granule {
-            self.low = if low < self.low { low } else { self.low };
-            self.high = if high > self.high { high } else { self.high };
-        } else {
-            self.memory = Self::ANY;
-        }
-    }
-
-    #[inline(always)]
-    fn is_within(&self, piece: &Piece) -> bool {
-        self.is_of(piece) && piece.low <= self.low && self.high <= piece.high
-    }
-}
-
 assert_layout!(Source, 32, [u32, u8, u8, u16, [u32; 6]]);
-assert_layout!(Way, 48, [u64, u64, Source]);
-assert_layout!(Forgotten, 32, [u64, u64, u64, u64]);
-assert_layout!(Set<u64>, 480, [[u64; WAYS], [Way; WAYS], Forgotten]);
 
 /// A piece of a process's memory within one granule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -406,7 +217,17 @@ pub fn take_quick<W: Word>(set: &Set<W>, piece: &Piece) -> Quick {
 #[inline(always)]
 pub fn put_quick<W: Word>(set: &Set<W>, piece: &Piece, source: Source) -> bool {
     match look(set, piece) {
-        Look::Exact(index, state) => fill(set, index, state, piece, source),
+        Look::Exact(index, state) => {
+            let way = set.way(index);
+            let same = Source { stamp: way.source.stamp, ..source } == way.source;
+            if same && state.is_fresh() && set.state(index) == state {
+                // Read again from the same end at the same cost, and nothing was taken in between: what is
+                // remembered is right as it is.
+                set.touch(index, source.stamp);
+                return true;
+            }
+            fill(set, index, state, piece, source)
+        }
         Look::Nothing(index) if index < WAYS => {
             let state = set.state(index);
             state.is_empty() && fill(set, index, state, piece, source)
@@ -573,20 +394,6 @@ fn fill<W: Word>(set: &Set<W>, index: usize, state: State, piece: &Piece, source
     unsafe { set.ways[index].get().write_volatile(way) };
     set.states[index].store(claimed.next(piece.low, piece.high).with_tag(piece.tag()).0 | FRESH);
     true
-}
-
-/// The costs that a [`Source`] carries.
-impl From<Source> for Costs {
-    #[inline(always)]
-    fn from(source: Source) -> Self {
-        Self {
-            calls: source.calls.into(),
-            voluntary: source.voluntary.into(),
-            involuntary: source.involuntary.into(),
-            minor: source.minor.into(),
-            major: source.major.into(),
-        }
-    }
 }
 
 #[cfg(test)]

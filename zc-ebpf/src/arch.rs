@@ -43,7 +43,7 @@ pub(crate) fn is_birth(number: u64, result: i64) -> bool {
     result == 0 && matches!(number, 56 | 57 | 58 | 435)
 }
 
-/// Calls that never return: exit, exit_group.
+/// Calls that never return: exit, `exit_group`.
 #[inline(always)]
 pub(crate) fn is_exit(number: u64) -> bool {
     matches!(number, 60 | 231)

@@ -24,6 +24,7 @@ pub(crate) static CONFIG: Config = Config {
 
 /// Where things are in this kernel's structures; set by user space before the load.
 #[unsafe(no_mangle)]
+// SAFETY: numbers, for which zero is a value.
 pub(crate) static OFFSETS: Offsets = unsafe { MaybeUninit::zeroed().assume_init() };
 
 /// Reads a field of a read-only global past the compiler, which only knows its initial value.

@@ -3,6 +3,30 @@
 //! `hooks` holds the programs, a file for each family and each of them thin; `account` what they do with
 //! a call that has ended; the rest is what both stand on.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        reason = "registers hold 64 bits of what is a number of 32, signed or not"
+    )
+)]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        clippy::inline_always,
+        reason = "a function that is called is verified again at every call, and takes of the small stack"
+    )
+)]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        clippy::needless_borrows_for_generic_args,
+        clippy::needless_pass_by_value,
+        reason = "keys and values go to maps by reference, not through the small stack; contexts are given by value"
+    )
+)]
 
 #[cfg(target_arch = "bpf")]
 mod account;

@@ -47,6 +47,7 @@ impl End {
 /// A file in memory, with what tells it apart from a later one at the same address.
 #[repr(C)]
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "the address of the `struct file` itself")]
 pub(crate) struct File {
     pub(crate) file: u64,
     pub(crate) inode: u64,
@@ -187,14 +188,12 @@ fn try_resolve(thread: *mut Thread, file: &File) -> Option<(u8, u32)> {
     }
     entry.discard(0);
     // Another thread has just named it, or the map is full.
-    match OBJECTS.get_ptr(&key) {
+    if let Some(known) = OBJECTS.get_ptr(&key) {
         // SAFETY: map memory; a value is never changed.
-        Some(known) => Some(unsafe { ((*known).kind, (*known).id) }),
-        None => {
-            lose(Loss::ObjectsFull);
-            Some((kind, 0))
-        }
+        return Some(unsafe { ((*known).kind, (*known).id) });
     }
+    lose(Loss::ObjectsFull);
+    Some((kind, 0))
 }
 
 /// The kind of a file, and its `struct sock` if it is a socket.

@@ -155,15 +155,9 @@ extern "C" fn zc_row_add(thread: *mut Thread, entry: *mut Entry) -> u64 {
     }
     // SAFETY: the only caller passes a reference.
     let entry = unsafe { &mut *entry };
-    let row = match ROWS.get_ptr_mut(&entry.key) {
-        Some(row) => row,
-        None => match create(thread, entry) {
-            Some(row) => row,
-            None => {
-                lose(Loss::RowsFull);
-                return 0;
-            }
-        },
+    let Some(row) = ROWS.get_ptr_mut(&entry.key).or_else(|| create(thread, entry)) else {
+        lose(Loss::RowsFull);
+        return 0;
     };
     // SAFETY: map memory, only this thread's.
     unsafe {

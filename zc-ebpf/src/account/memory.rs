@@ -325,11 +325,11 @@ extern "C" fn zc_take_piece(walk: *mut Walk) -> u64 {
     let before = walk.taken;
     let mut way = 0;
     while way < WAYS {
-        if let Some(taken) = pair::take(set, way, &piece) {
-            if !walk.note(&taken) {
-                // These bytes stay two legs.
-                lose(Loss::PairsTruncated);
-            }
+        if let Some(taken) = pair::take(set, way, &piece)
+            && !walk.note(&taken)
+        {
+            // These bytes stay two legs.
+            lose(Loss::PairsTruncated);
         }
         way += 1;
     }

@@ -15,11 +15,11 @@ use crate::{
 pub(crate) fn zc_fault_user(_ctx: BtfTracePointContext) -> i32 {
     let task = current();
     let tgid: u32 = typed!(task, task_tgid);
-    if is_traced(tgid) {
-        if let Some(thread) = thread::find_or_create(task, tgid) {
-            // SAFETY: map memory, only this thread's.
-            unsafe { (*thread).user_faults += 1 };
-        }
+    if is_traced(tgid)
+        && let Some(thread) = thread::find_or_create(task, tgid)
+    {
+        // SAFETY: map memory, only this thread's.
+        unsafe { (*thread).user_faults += 1 };
     }
     0
 }

@@ -251,7 +251,9 @@ fn send_exec(thread: *mut Thread, task: Typed, tgid: u32) {
         return;
     };
     let record = entry.as_mut_ptr();
-    write_process(&raw mut (*record_of(record)).process, RecordKind::Exec, task, tgid, leader_start_ns(task));
+    // SAFETY: ring buffer memory of this size.
+    let process = unsafe { &raw mut (*record).process };
+    write_process(process, RecordKind::Exec, task, tgid, leader_start_ns(task));
     // SAFETY: ring buffer memory of this size.
     unsafe {
         (*record).exe = exe;
@@ -268,12 +270,6 @@ fn send_exec(thread: *mut Thread, task: Typed, tgid: u32) {
         }
     }
     entry.submit(wake_up());
-}
-
-#[inline(always)]
-fn record_of(record: *mut ExecRecord) -> &'static mut ExecRecord {
-    // SAFETY: ring buffer memory of this size, only this program's until it is submitted.
-    unsafe { &mut *record }
 }
 
 /// A new totals row, in which nothing is counted yet.

@@ -77,7 +77,7 @@ fn write_addresses(record: *mut ObjectRecord, sock: u64) {
 }
 
 /// Follows the directory entries up to the root that the process sees, across mounts: what
-/// `prepend_path` in fs/d_path.c does.
+/// `prepend_path` in `fs/d_path.c` does.
 #[inline(always)]
 fn write_path(record: *mut ObjectRecord, file: &File) -> Option<()> {
     let fs: Typed = typed!(current(), task_fs);

@@ -61,7 +61,7 @@ fn start(args: &RunArgs) -> anyhow::Result<(Running, Output)> {
     let output = Output::open(args.report.output.as_deref())?;
     // The command begins with the mask that zc was given.
     let mut mask = SigSet::empty();
-    let ours = SigSet::from_iter(PASSED_ON.into_iter().chain([Signal::SIGCHLD]));
+    let ours: SigSet = PASSED_ON.into_iter().chain([Signal::SIGCHLD]).collect();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&ours), Some(&mut mask)).context("cannot block signals")?;
     let signals = SignalFd::with_flags(&ours, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
         .context("cannot receive signals")?;
@@ -149,7 +149,7 @@ impl Running {
                 self.announce_wait(args);
                 tick = interval(TICK);
             }
-            if ticks > 0 && ticks % TICKS_UNTIL_LOOK == 0 {
+            if ticks > 0 && ticks.is_multiple_of(TICKS_UNTIL_LOOK) {
                 self.collector.look_for_the_living();
             }
         }

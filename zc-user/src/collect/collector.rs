@@ -116,13 +116,13 @@ impl Collector {
     fn read_rows(&mut self) -> Result<(), MapError> {
         let map = self.session.ebpf.map(ROWS).ok_or_else(|| no_map(ROWS))?;
         let rows: HashMap<_, RowKey, RowValue> = HashMap::try_from(map)?;
-        for row in rows.iter() {
+        for row in &rows {
             let (key, value) = row?;
             self.state.row(key, &value);
         }
         let map = self.session.ebpf.map(THREADS).ok_or_else(|| no_map(THREADS))?;
         let threads: HashMap<_, u32, Thread> = HashMap::try_from(map)?;
-        for thread in threads.iter() {
+        for thread in &threads {
             let (tid, thread) = thread?;
             for (key, value) in thread.recent.iter().filter_map(|recent| recent.pending(&thread, tid)) {
                 self.state.row(key, &value);
@@ -256,9 +256,9 @@ fn host() -> Host {
         value.map_or_else(String::new, |value| value.to_string_lossy().into_owned())
     };
     Host {
-        kernel: text(name.as_ref().map(|name| name.release())),
-        arch: text(name.as_ref().map(|name| name.machine())),
-        hostname: text(name.as_ref().map(|name| name.nodename())),
+        kernel: text(name.as_ref().map(nix::sys::utsname::UtsName::release)),
+        arch: text(name.as_ref().map(nix::sys::utsname::UtsName::machine)),
+        hostname: text(name.as_ref().map(nix::sys::utsname::UtsName::nodename)),
         cpus: std::thread::available_parallelism()
             .map_or(0, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
     }

@@ -36,13 +36,13 @@ fn sees_all_processes() -> bool {
     fs::metadata("/proc/self/ns/pid").is_ok_and(|metadata| metadata.ino() == INITIAL)
 }
 
-/// Field 3 of proc_pid_stat(5) says that the thread is a zombie, or less.
+/// Field 3 of `proc_pid_stat(5)` says that the thread is a zombie, or less.
 fn has_ended(stat: &str) -> bool {
     let state = stat.rfind(')').and_then(|end| stat.get(end + 2..)?.chars().next());
     matches!(state, Some('Z' | 'X' | 'x') | None)
 }
 
-/// Fields 10 and 12 of proc_pid_stat(5), counted from behind the command's name, which may hold anything.
+/// Fields 10 and 12 of `proc_pid_stat(5)`, counted from behind the command's name, which may hold anything.
 fn faults(stat: &str) -> Option<(u64, u64)> {
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().skip(7);
     let minor = fields.next()?.parse().ok()?;

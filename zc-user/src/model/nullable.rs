@@ -15,6 +15,7 @@ macro_rules! nullable {
                 $second: Option<u64>,
             }
 
+            #[expect(clippy::ref_option, reason = "serde calls it so")]
             pub(in super::super) fn serialize<S: Serializer>(
                 value: &Option<$type>,
                 serializer: S,

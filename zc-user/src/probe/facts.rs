@@ -75,7 +75,7 @@ fn programs(len: usize) -> Fact {
     Fact { name: "programs", value, state }
 }
 
-/// From `CapEff` of proc_pid_status(5).
+/// From `CapEff` of `proc_pid_status(5)`.
 fn privileges(status: &str) -> Fact {
     const CAP_SYS_ADMIN: u32 = 21;
     const CAP_PERFMON: u32 = 38;
@@ -107,7 +107,7 @@ fn types(path: &Path) -> Fact {
     Fact { name: "BTF", value, state }
 }
 
-/// From proc_pid_mounts(5).
+/// From `proc_pid_mounts(5)`.
 fn tracefs(mounts: &str) -> Fact {
     let mounted = mounts.lines().find_map(|line| {
         let mut fields = line.split(' ');

@@ -30,6 +30,7 @@ use crate::model::report::{self, HookStatus};
 
 /// How to trace.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "switches, each independent of the others")]
 pub struct Options {
     /// Trace the children of traced processes.
     pub follow: bool,
@@ -210,7 +211,7 @@ impl Session {
         unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
     }
 
-    /// Whether the kernel times the programs (Linux 5.8, and only for CAP_SYS_ADMIN).
+    /// Whether the kernel times the programs (Linux 5.8, and only for `CAP_SYS_ADMIN`).
     pub fn is_timed(&self) -> bool {
         self.stats.is_some()
     }

@@ -86,7 +86,7 @@ fn exit_codes_are_those_of_a_shell() {
     assert_eq!(exit_code(0), 0);
     assert_eq!(exit_code(7 << 8), 7);
     assert_eq!(exit_code(9), 137);
-    assert_eq!(exit_code(0x80 | 11), 139, "with a core dump");
+    assert_eq!(exit_code(0x80 | 0xB), 139, "with a core dump");
 }
 
 #[test]

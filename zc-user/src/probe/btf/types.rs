@@ -30,7 +30,7 @@ const DEPTH: u32 = 16;
 
 /// The structures of a kernel, by name.
 pub(super) struct Types<'a> {
-    types: &'a [u8],
+    entries: &'a [u8],
     strings: &'a [u8],
     /// Where each type begins; ids begin at 1.
     starts: Vec<u32>,
@@ -88,16 +88,16 @@ impl<'a> Types<'a> {
             let start = (header(0)? as usize).max(HEADER_BYTES).checked_add(header(offset)? as usize)?;
             file.get(start..start.checked_add(header(len)? as usize)?)
         };
-        let types = section(1, 2).ok_or("its types are cut off")?;
+        let entries = section(1, 2).ok_or("its types are cut off")?;
         let strings = section(3, 4).ok_or("its names are cut off")?;
-        let mut this = Self { types, strings, starts: vec![0], structures: HashMap::new() };
+        let mut this = Self { entries, strings, starts: vec![0], structures: HashMap::new() };
         this.scan(wanted)?;
         Ok(this)
     }
 
     fn scan(&mut self, wanted: &[&'static str]) -> Result<(), &'static str> {
         let mut start = 0;
-        while start < self.types.len() {
+        while start < self.entries.len() {
             let entry = self.entry_at(start).ok_or("a type is cut off")?;
             let id = u32::try_from(self.starts.len()).map_err(|_| "it has too many types")?;
             self.starts.push(u32::try_from(start).map_err(|_| "it is too large")?);
@@ -132,8 +132,8 @@ impl<'a> Types<'a> {
         let mut nameless = Vec::new();
         for index in 0..structure.len() {
             let start = structure.start + 12 + 12 * index;
-            let (name, id) = (word(self.types, start)?, word(self.types, start + 4)?);
-            let offset = word(self.types, start + 8)?;
+            let (name, id) = (word(self.entries, start)?, word(self.entries, start + 4)?);
+            let offset = word(self.entries, start + 8)?;
             let offset = if structure.has_bit_fields() { offset & 0xFF_FFFF } else { offset };
             let name = self.name(name);
             if name == wanted {
@@ -164,7 +164,7 @@ impl<'a> Types<'a> {
     }
 
     fn entry_at(&self, start: usize) -> Option<Entry> {
-        let field = |index: usize| word(self.types, start + 4 * index);
+        let field = |index: usize| word(self.entries, start + 4 * index);
         Some(Entry { start, name: field(0)?, info: field(1)?, other: field(2)? })
     }
 
