@@ -170,8 +170,12 @@ fn counters(process: &Process, expected: &Expectation, wrong: &mut Vec<String>) 
         }
     }
     let calls = process.syscalls.unwrap_or(0);
-    if calls < process.data_calls() {
-        wrong.push(format!("{calls} system calls, {} of them data calls", process.data_calls()));
+    let least = process.data_calls() + expected.other_calls;
+    if calls < least {
+        wrong.push(format!("{calls} system calls, should be {least} at least"));
+    }
+    if process.exit_code != Some(0) {
+        wrong.push(format!("exit_code is {:?}", process.exit_code));
     }
     if process.mode_switches.syscall != Some(2 * calls) {
         wrong.push(format!("mode_switches.syscall is {:?} for {calls} calls", process.mode_switches.syscall));
@@ -211,7 +215,15 @@ mod tests {
         let mut plan = Ledger::new();
         plan.relayed((Kind::File, Kind::Tcp), 100, 3, 2).reads(Kind::File, 50, 1);
         plan.flow("read", Some("/in"), None, 50);
-        Expectation { pid: 7, rchar: 150, wchar: 100, minor: 20, voluntary: 3, ..plan.into_expectation() }
+        Expectation {
+            pid: 7,
+            rchar: 150,
+            wchar: 100,
+            minor: 20,
+            voluntary: 3,
+            other_calls: 20,
+            ..plan.into_expectation()
+        }
     }
 
     fn row(path: &str, destination: &str, bytes: u64, syscalls: u64, transfers: u64, copied: u64) -> Value {
@@ -263,7 +275,9 @@ mod tests {
     fn every_number_that_is_wrong_is_a_difference() {
         for (pointer, value) in [
             ("/processes/0/pid", json!(8)),
-            ("/processes/0/syscalls", json!(5)),
+            ("/processes/0/syscalls", json!(25)),
+            ("/processes/0/exit_code", json!(1)),
+            ("/processes/0/exit_code", json!(null)),
             ("/processes/0/mode_switches/syscall", json!(59)),
             ("/processes/0/page_faults/minor", json!(19)),
             ("/processes/0/page_faults/minor", json!(37)),

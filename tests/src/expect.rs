@@ -88,6 +88,8 @@ pub struct Expectation {
     pub involuntary: u64,
     /// Threads that lived beside the first one.
     pub threads: u64,
+    /// System calls that are in no row, those that the fixture knows of.
+    pub other_calls: u64,
     /// The process ran `execve`: the loader's reads and the kernel's own reads of the program are in
     /// `rchar` but not in `rows`, which are lower bounds then; `flows` stay exact.
     pub execs: bool,
@@ -154,6 +156,7 @@ pub struct Ledger {
     rows: Vec<Row>,
     flows: Vec<Flow>,
     threads: u64,
+    other_calls: u64,
     execs: bool,
 }
 
@@ -242,6 +245,12 @@ impl Ledger {
         self
     }
 
+    /// Calls that move no bytes that zc follows.
+    pub fn other_calls(&mut self, calls: u64) -> &mut Self {
+        self.other_calls += calls;
+        self
+    }
+
     /// The process replaced its program.
     pub fn execs(&mut self) -> &mut Self {
         self.execs = true;
@@ -250,8 +259,8 @@ impl Ledger {
 
     /// The plan as an expectation, still without the kernel's counts.
     pub fn into_expectation(self) -> Expectation {
-        let Self { rows, flows, threads, execs } = self;
-        Expectation { threads, execs, rows, flows, ..Expectation::default() }
+        let Self { rows, flows, threads, other_calls, execs } = self;
+        Expectation { threads, other_calls, execs, rows, flows, ..Expectation::default() }
     }
 
     fn at(&mut self, path: &str, source: Kind, destination: Kind) -> &mut Row {

@@ -72,6 +72,10 @@ exactly! {
     buffers_handed_to_a_new_thread_pair: "pairs-late-thread";
     threads_that_write_parts_of_one_read_pair: "pairs-quarters";
     threads_add_up_to_their_process: "threads";
+    threads_of_a_process_share_its_flows: "brief-threads";
+    calls_before_a_threads_exec_are_the_processs: "thread-exec";
+    a_thread_that_the_kernel_made_does_not_end_its_process: "ring-poller";
+    calls_by_the_32_bit_entry_are_calls_without_rows: "compat-reads" except "compat_calls";
     children_of_every_sort_are_followed_from_birth: "children";
     a_daemon_is_followed_after_its_parents_have_gone: "daemon";
     anonymous_faults_are_counted_to_the_page: "anonymous-pages";

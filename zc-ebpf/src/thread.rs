@@ -72,7 +72,12 @@ impl CallCosts {
 /// The state of a thread that has been seen before.
 #[inline(always)]
 pub(crate) fn find(task: Typed) -> Option<*mut Thread> {
-    let tid: u32 = typed!(task, task_pid);
+    find_as(task, typed!(task, task_pid))
+}
+
+/// The same, by an id that the task has, or had a moment ago.
+#[inline(always)]
+pub(crate) fn find_as(task: Typed, tid: u32) -> Option<*mut Thread> {
     let thread = THREADS.get_ptr_mut(tid)?;
     let start_ns: u64 = typed!(task, task_start_boottime);
     // SAFETY: map memory, only this thread's.

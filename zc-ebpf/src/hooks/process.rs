@@ -144,15 +144,16 @@ fn leader_start_ns(task: Typed) -> u64 {
 /// Sends what is known of the running thread, which has ended, and of its process if that was its last.
 #[inline(always)]
 pub(super) fn thread_ended(task: Typed, tgid: u32) {
-    let thread = thread::find(task);
+    // Read once: a thread that execs gives the first one its own id meanwhile (`exchange_tids` in `de_thread`).
+    let tid: u32 = typed!(task, task_pid);
+    let thread = thread::find_as(task, tid);
     let process_start_ns = match thread {
         // SAFETY: map memory.
         Some(thread) => unsafe { (*thread).process_start_ns },
         None => leader_start_ns(task),
     };
-    send_totals(task, tgid, process_start_ns, thread);
+    send_totals(task, tid, tgid, process_start_ns, thread);
     if let Some(thread) = thread {
-        let tid: u32 = typed!(task, task_pid);
         row::settle_all(thread, tid);
         send_rows(thread);
         let _ = THREADS.remove(tid);
@@ -295,10 +296,10 @@ fn new_totals(key: &RowKey, tgid: u32, process_start_ns: u64) -> Option<&'static
 
 /// Sends the totals of a thread's life as a row; without room in the ring they wait in `ROWS`.
 #[inline(always)]
-fn send_totals(task: Typed, tgid: u32, process_start_ns: u64, thread: Option<*mut Thread>) {
+fn send_totals(task: Typed, tid: u32, tgid: u32, process_start_ns: u64, thread: Option<*mut Thread>) {
     let key = RowKey {
         thread_start_ns: typed!(task, task_start_boottime),
-        tid: typed!(task, task_pid),
+        tid,
         path: Path::Thread as u8,
         ..RowKey::default()
     };

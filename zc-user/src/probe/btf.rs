@@ -153,6 +153,35 @@ mod tests {
         }
     }
 
+    /// The lines of the table of members that are about a structure; lines without a name go on with the
+    /// structures above them.
+    fn documented(structure: &str) -> String {
+        const TEXT: &str = include_str!("../../../docs/hooks.md");
+        let (_, table) = TEXT.split_once("## Kernel fields").expect("the section on members");
+        let mut about = false;
+        let mut lines = String::new();
+        for line in table.lines().filter_map(|line| line.strip_prefix('|')) {
+            let (structures, members) = line.split_once('|').expect("more than one cell");
+            if !structures.trim().is_empty() {
+                about = structures.contains(&format!("`{structure}`"));
+            }
+            if about {
+                lines.push_str(members);
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn every_member_is_documented_with_its_structure() {
+        for (structure, member, _) in MEMBERS {
+            let lines = documented(structure);
+            let last = member.rsplit('.').next().unwrap_or(member);
+            let named = [format!("`{last}`"), format!(".{last}`")].iter().any(|name| lines.contains(name));
+            assert!(named, "docs/hooks.md does not name {structure}.{member}");
+        }
+    }
+
     #[test]
     fn a_missing_file_is_a_sentence_that_says_what_to_do() {
         let error = read_offsets(Path::new("/nonexistent/btf")).expect_err("there is no such file");

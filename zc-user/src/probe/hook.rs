@@ -158,4 +158,28 @@ mod tests {
             assert_eq!(ends.count(), 1);
         }
     }
+
+    #[test]
+    fn every_hook_is_documented_with_its_program_and_its_targets() {
+        const TEXT: &str = include_str!("../../../docs/hooks.md");
+        for Hook { name, program, method, targets, .. } in HOOKS {
+            let start = format!("| `{name}` | `{program}` | {} |", method.name());
+            assert!(TEXT.lines().any(|line| line.starts_with(&start)), "no line of the table: {start}");
+            for target in *targets {
+                // Of a family, the document names the members by what differs.
+                let member = name.split_once(':').map_or("", |(_, family)| family.trim_end_matches('*'));
+                let target = target.strip_prefix(member).unwrap_or(target);
+                assert!(TEXT.contains(&format!("`{target}`")), "{target} of {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn counters_that_user_space_adds_are_documented() {
+        const TEXT: &str = include_str!("../../../docs/output.md");
+        for counter in ["missed_runs", "malformed_records"] {
+            let start = format!("| `{counter}` |");
+            assert!(TEXT.lines().any(|line| line.starts_with(&start)), "no line of the table: {start}");
+        }
+    }
 }
