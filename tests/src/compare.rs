@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, fs};
 
 use crate::{
-    expect::{Expectation, Flow, Kind, Row as Expected},
+    expect::{Expectation, Flow, Kind, Row as Expected, Said},
     machine,
     report::{Process, Report, Row},
     zc::Traced,
@@ -66,7 +66,7 @@ pub fn differences(report: &Report, expected: &Expectation) -> Vec<String> {
 fn rows(process: &Process, expected: &Expectation, wrong: &mut Vec<String>) {
     for row in &expected.rows {
         let ends = format!("{} {:?} to {:?}", row.path, row.source, row.destination);
-        match process.row(&row.path, row.source, row.destination) {
+        match process.row_via(&row.via, &row.path, row.source, row.destination) {
             None => {
                 wrong.push(format!("{ends} is missing; it has {} bytes, {} calls", row.bytes, row.syscalls));
             }
@@ -87,7 +87,7 @@ fn rows(process: &Process, expected: &Expectation, wrong: &mut Vec<String>) {
         return;
     }
     for row in &process.paths {
-        if expected.row(&row.path, row.source, row.destination).is_none() {
+        if expected.row_via(&row.via, &row.path, row.source, row.destination).is_none() {
             let (path, source, destination) = (&row.path, row.source, row.destination);
             wrong.push(format!("{path} {source:?} to {destination:?} never happened: {} bytes", row.bytes));
         }
@@ -107,10 +107,22 @@ fn row_differences(found: &Row, row: &Expected) -> Vec<String> {
     same("page_faults.minor", found.page_faults.minor, row.minor);
     same("context_switches.voluntary", found.context_switches.voluntary, row.voluntary);
     same("mode_switches", found.mode_switches, Some(2 * row.syscalls));
-    if found.via != "syscall" {
-        wrong.push(format!("via is {}", found.via));
+    same("rchar_bytes", Some(found.rchar_bytes), Some(row.rchar));
+    same("wchar_bytes", Some(found.wchar_bytes), Some(row.wchar));
+    let Said { copied, by_reference, unknown, device_read, verdict, evidence } = &row.said;
+    same("cpu_copied_bytes", found.cpu_copied_bytes, *copied);
+    same("by_reference_bytes", found.by_reference_bytes, *by_reference);
+    same("unknown_bytes", found.unknown_bytes, *unknown);
+    same("device_read_bytes", found.device_read_bytes, *device_read);
+    for (what, is, should) in [("verdict", &found.verdict, verdict), ("evidence", &found.evidence, evidence)]
+    {
+        if should.as_ref().is_some_and(|should| is != should) {
+            wrong.push(format!("{what} is {is} and should be {should:?}"));
+        }
     }
-    copies(found, &mut wrong);
+    if (copied, by_reference, unknown) == (&None, &None, &None) {
+        copies(found, &mut wrong);
+    }
     wrong
 }
 
@@ -233,7 +245,8 @@ mod tests {
             "cpu_copied_bytes": copied, "by_reference_bytes": 0, "unknown_bytes": 0,
             "device_read_bytes": null, "device_sent_bytes": null,
             "context_switches": {"voluntary": 0, "involuntary": 0}, "page_faults": {"minor": 0, "major": 0},
-            "seconds": 0.1, "verdict": "copied", "evidence": "inferred", "reason": null
+            "seconds": 0.1, "verdict": "copied", "evidence": "inferred", "reason": null,
+            "rchar_bytes": bytes, "wchar_bytes": if path == "read" { 0 } else { bytes }
         })
     }
 
@@ -292,6 +305,7 @@ mod tests {
             ("/processes/0/paths/0/verdict", json!("zero-copy")),
             ("/processes/0/paths/1/evidence", json!("witnessed")),
             ("/processes/0/paths/1/via", json!("io_uring")),
+            ("/processes/0/paths/1/rchar_bytes", json!(49)),
             ("/processes/0/paths/1/context_switches/voluntary", json!(4)),
             ("/flows/0/bytes", json!(49)),
             ("/flows/0/source/name", json!("/other")),

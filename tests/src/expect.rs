@@ -36,6 +36,8 @@ pub enum Kind {
 pub struct Row {
     /// The report's name of the path.
     pub path: String,
+    /// `syscall` or `io_uring`.
+    pub via: String,
     /// Where the bytes came from.
     pub source: Kind,
     /// Where they went.
@@ -50,6 +52,29 @@ pub struct Row {
     pub minor: Option<u64>,
     /// Voluntary switches within the calls, where the worker measured them.
     pub voluntary: Option<u64>,
+    /// Bytes that the kernel counts in `rchar`.
+    pub rchar: u64,
+    /// Bytes that the kernel counts in `wchar`.
+    pub wchar: u64,
+    /// What must be said of the copies, where the general rules do not say it.
+    pub said: Said,
+}
+
+/// What a row must say of its bytes; `None` is not compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// `cpu_copied_bytes`.
+    pub copied: Option<u64>,
+    /// `by_reference_bytes`.
+    pub by_reference: Option<u64>,
+    /// `unknown_bytes`.
+    pub unknown: Option<u64>,
+    /// `device_read_bytes`.
+    pub device_read: Option<u64>,
+    /// `verdict`.
+    pub verdict: Option<String>,
+    /// `evidence`.
+    pub evidence: Option<String>,
 }
 
 /// Bytes between two named ends; an end without a name is not looked at.
@@ -123,21 +148,24 @@ impl Expectation {
         }
     }
 
-    /// The one row with this path and these kinds.
+    /// The one row of system calls with this path and these kinds.
     pub fn row(&self, path: &str, source: Kind, destination: Kind) -> Option<&Row> {
-        self.rows
-            .iter()
-            .find(|row| (row.path.as_str(), row.source, row.destination) == (path, source, destination))
+        self.row_via("syscall", path, source, destination)
+    }
+
+    /// The one row with this path and these kinds, of system calls or of requests in a ring.
+    pub fn row_via(&self, via: &str, path: &str, source: Kind, destination: Kind) -> Option<&Row> {
+        self.rows.iter().find(|row| row.is(via, path, source, destination))
     }
 
     /// Bytes that the kernel counts as read.
     pub fn bytes_read(&self) -> u64 {
-        sum(&self.rows, |path| path != "write")
+        self.rows.iter().map(|row| row.rchar).sum()
     }
 
     /// Bytes that the kernel counts as written.
     pub fn bytes_written(&self) -> u64 {
-        sum(&self.rows, |path| path != "read")
+        self.rows.iter().map(|row| row.wchar).sum()
     }
 
     /// Data calls of all rows.
@@ -146,8 +174,10 @@ impl Expectation {
     }
 }
 
-fn sum(rows: &[Row], wanted: impl Fn(&str) -> bool) -> u64 {
-    rows.iter().filter(|row| wanted(&row.path)).map(|row| row.bytes).sum()
+impl Row {
+    fn is(&self, via: &str, path: &str, source: Kind, destination: Kind) -> bool {
+        (&*self.via, &*self.path, self.source, self.destination) == (via, path, source, destination)
+    }
 }
 
 /// The plan of one process, added up as a fixture describes it.
@@ -166,20 +196,47 @@ impl Ledger {
         Self::default()
     }
 
-    /// Adds calls to a row; `transfers` of `None` makes the row's transfers unchecked.
+    /// Adds calls to a row of which the kernel counts all bytes in `rchar` and `wchar`, as far as they go in and
+    /// out; `transfers` of `None` makes the row's transfers unchecked.
     pub fn row(
         &mut self,
         path: &str,
-        (source, destination): (Kind, Kind),
+        ends: (Kind, Kind),
         bytes: u64,
         syscalls: u64,
         transfers: impl Into<Option<u64>>,
     ) -> &mut Self {
+        let (rchar, wchar) = match path {
+            "read" => (bytes, 0),
+            "write" => (0, bytes),
+            _ => (bytes, bytes),
+        };
+        self.moved("syscall", path, ends, (bytes, rchar, wchar), syscalls, transfers)
+    }
+
+    /// Adds to any row: bytes, and what of them the kernel counts in `rchar` and in `wchar`.
+    pub fn moved(
+        &mut self,
+        via: &str,
+        path: &str,
+        (source, destination): (Kind, Kind),
+        (bytes, rchar, wchar): (u64, u64, u64),
+        syscalls: u64,
+        transfers: impl Into<Option<u64>>,
+    ) -> &mut Self {
         let transfers = transfers.into();
-        let row = self.at(path, source, destination);
+        let row = self.at(via, path, source, destination);
         row.bytes += bytes;
+        row.rchar += rchar;
+        row.wchar += wchar;
         row.syscalls += syscalls;
         row.transfers = row.transfers.zip(transfers).map(|(a, b)| a + b);
+        self
+    }
+
+    /// What a row must say of its copies.
+    pub fn said(&mut self, via: &str, path: &str, ends: (Kind, Kind), said: Said) -> &mut Self {
+        self.at(via, path, ends.0, ends.1).said = said;
         self
     }
 
@@ -216,7 +273,7 @@ impl Ledger {
         minor: Option<u64>,
         voluntary: Option<u64>,
     ) -> &mut Self {
-        let row = self.at(path, ends.0, ends.1);
+        let row = self.at("syscall", path, ends.0, ends.1);
         row.minor = minor;
         row.voluntary = voluntary;
         self
@@ -263,14 +320,12 @@ impl Ledger {
         Expectation { threads, other_calls, execs, rows, flows, ..Expectation::default() }
     }
 
-    fn at(&mut self, path: &str, source: Kind, destination: Kind) -> &mut Row {
-        let found = self
-            .rows
-            .iter()
-            .position(|row| (row.path.as_str(), row.source, row.destination) == (path, source, destination));
+    fn at(&mut self, via: &str, path: &str, source: Kind, destination: Kind) -> &mut Row {
+        let found = self.rows.iter().position(|row| row.is(via, path, source, destination));
         let index = found.unwrap_or_else(|| {
             self.rows.push(Row {
                 path: path.into(),
+                via: via.into(),
                 source,
                 destination,
                 bytes: 0,
@@ -278,6 +333,9 @@ impl Ledger {
                 transfers: Some(0),
                 minor: None,
                 voluntary: None,
+                rchar: 0,
+                wchar: 0,
+                said: Said::default(),
             });
             self.rows.len() - 1
         });

@@ -26,11 +26,6 @@ pub const LOST: [&str; 10] = [
     "missed_runs",
 ];
 
-/// Paths that the kernel counts in `rchar`.
-const READ_PATHS: [&str; 4] = ["read", "read+write", "sendfile", "copy_file_range"];
-/// Paths that the kernel counts in `wchar`.
-const WRITE_PATHS: [&str; 4] = ["write", "read+write", "sendfile", "copy_file_range"];
-
 #[derive(Clone, Debug, Deserialize)]
 pub struct Report {
     pub schema: String,
@@ -168,6 +163,8 @@ pub struct Row {
     pub evidence: String,
     #[serde(deserialize_with = "present")]
     pub reason: Option<String>,
+    pub rchar_bytes: u64,
+    pub wchar_bytes: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -268,11 +265,15 @@ impl Report {
 }
 
 impl Process {
-    /// The one row with this path and these kinds.
+    /// The one row of system calls with this path and these kinds.
     pub fn row(&self, path: &str, source: Kind, destination: Kind) -> Option<&Row> {
-        self.paths
-            .iter()
-            .find(|row| (row.path.as_str(), row.source, row.destination) == (path, source, destination))
+        self.row_via("syscall", path, source, destination)
+    }
+
+    /// The one row with this path and these kinds, of system calls or of requests in a ring.
+    pub fn row_via(&self, via: &str, path: &str, source: Kind, destination: Kind) -> Option<&Row> {
+        let wanted = (via, path, source, destination);
+        self.paths.iter().find(|row| (&*row.via, &*row.path, row.source, row.destination) == wanted)
     }
 
     /// Bytes of that row, none when there is no such row.
@@ -282,12 +283,12 @@ impl Process {
 
     /// What must equal `rchar`.
     pub fn bytes_read(&self) -> u64 {
-        self.paths.iter().filter(|row| READ_PATHS.contains(&row.path.as_str())).map(|row| row.bytes).sum()
+        self.paths.iter().map(|row| row.rchar_bytes).sum()
     }
 
     /// What must equal `wchar`.
     pub fn bytes_written(&self) -> u64 {
-        self.paths.iter().filter(|row| WRITE_PATHS.contains(&row.path.as_str())).map(|row| row.bytes).sum()
+        self.paths.iter().map(|row| row.wchar_bytes).sum()
     }
 
     /// Data calls of all rows.

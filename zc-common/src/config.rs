@@ -104,6 +104,9 @@ pub struct Offsets {
     pub regs_arg0: u32,
     pub regs_arg1: u32,
     pub regs_arg2: u32,
+    pub regs_arg3: u32,
+    pub regs_arg4: u32,
+    pub regs_arg5: u32,
 }
 
 assert_layout!(Config, 40, [u64, u64, [u32; 4], u64]);

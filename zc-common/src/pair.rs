@@ -34,6 +34,14 @@ pub trait Word {
     fn store(&self, value: u64);
     /// Writes `new` if the word is `old`; says whether it was.
     fn swap_if(&self, old: u64, new: u64) -> bool;
+    /// [`fill_free`]. The kernel side has it as a function that the verifier looks at once, and not at each place
+    /// that calls it.
+    fn fill_free(set: &Set<Self>, piece: &Piece, source: &Source) -> bool
+    where
+        Self: Sized,
+    {
+        fill_free(set, piece, source)
+    }
 }
 
 /// Where the bytes of an interval came from, and what the call that read them had cost.
@@ -44,7 +52,7 @@ pub struct Source {
     pub object: u32,
     /// A [`crate::path::Kind`].
     pub kind: u8,
-    /// [`crate::row::DIRECT_SOURCE`] or 0.
+    /// Of [`crate::row::SOURCE_FLAGS`].
     pub flags: u8,
     /// Always zero.
     pub reserved: u16,
@@ -61,10 +69,15 @@ pub struct Source {
     pub major: u32,
     /// When it was put, by any clock of 32 bits: the oldest makes room first.
     pub stamp: u32,
+    /// Bytes that storage had to deliver for those reads; what does not fit stays with their leg.
+    pub device_read_bytes: u32,
+    /// Always zero.
+    pub reserved_too: u32,
 }
 
 impl Source {
-    const NONE: Self = Self {
+    /// No source.
+    pub const NONE: Self = Self {
         object: 0,
         kind: 0,
         flags: 0,
@@ -75,13 +88,15 @@ impl Source {
         minor: 0,
         major: 0,
         stamp: 0,
+        device_read_bytes: 0,
+        reserved_too: 0,
     };
 
     /// The same source without costs.
     #[must_use]
     #[inline(always)]
     pub const fn without_costs(self) -> Self {
-        Self { calls: 0, voluntary: 0, involuntary: 0, minor: 0, major: 0, ..self }
+        Self { calls: 0, voluntary: 0, involuntary: 0, minor: 0, major: 0, device_read_bytes: 0, ..self }
     }
 
     /// Whether bytes come from the same end.
@@ -91,9 +106,10 @@ impl Source {
     }
 }
 
-assert_layout!(Source, 32, [u32, u8, u8, u16, [u32; 6]]);
+assert_layout!(Source, 40, [u32, u8, u8, u16, [u32; 8]]);
 
 /// A piece of a process's memory within one granule.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// [`crate::thread::memory_id`].
@@ -298,7 +314,7 @@ fn cut<W: Word>(set: &Set<W>, index: usize, piece: &Piece, with_costs: bool) -> 
     }
     if !left.is_empty() && !right.is_empty() {
         let rest = Piece { low: high, high: state.high(), ..*piece };
-        if !fill_free(set, &rest, way.source.without_costs()) {
+        if !W::fill_free(set, &rest, &way.source.without_costs()) {
             set.forget(rest.memory, rest.granule, rest.low, rest.high);
         }
     }
@@ -318,7 +334,7 @@ pub fn put<W: Word>(set: &Set<W>, piece: &Piece, source: Source) {
         index += 1;
     }
     set.remember(piece);
-    if fill_free(set, piece, source) || join(set, piece, source) {
+    if W::fill_free(set, piece, &source) || join(set, piece, source) {
         return;
     }
     let mut oldest = 0;
@@ -341,13 +357,14 @@ pub fn put<W: Word>(set: &Set<W>, piece: &Piece, source: Source) {
     }
 }
 
+/// Gives `piece` a way of its own; false when there is none free.
 #[inline(always)]
-fn fill_free<W: Word>(set: &Set<W>, piece: &Piece, source: Source) -> bool {
+pub fn fill_free<W: Word>(set: &Set<W>, piece: &Piece, source: &Source) -> bool {
     let mut index = 0;
     while index < WAYS {
         // The same look for both: in between, another thread may use the way.
         let state = set.state(index);
-        if state.is_empty() && fill(set, index, state, piece, source) {
+        if state.is_empty() && fill(set, index, state, piece, *source) {
             return true;
         }
         index += 1;
@@ -372,6 +389,7 @@ fn join<W: Word>(set: &Set<W>, piece: &Piece, source: Source) -> bool {
                 involuntary: old.involuntary + source.involuntary,
                 minor: old.minor + source.minor,
                 major: old.major + source.major,
+                device_read_bytes: old.device_read_bytes.saturating_add(source.device_read_bytes),
                 ..source
             };
             let whole = Piece { low: state.low(), ..*piece };

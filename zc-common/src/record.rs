@@ -104,7 +104,7 @@ pub struct ExecRecord {
 }
 
 assert_layout!(Header, 8, [u32, u32]);
-assert_layout!(RowRecord, 168, [Header, RowKey, RowValue]);
+assert_layout!(RowRecord, 216, [Header, RowKey, RowValue]);
 assert_layout!(ProcessRecord, 56, [Header, u32, u32, u64, u64, u32, u32, [u8; COMM_BYTES]]);
 assert_layout!(ExecRecord, 64 + ARGS_BYTES, [ProcessRecord, u32, u32, [u8; ARGS_BYTES]]);
 pod!(Header, RowRecord, ProcessRecord, ExecRecord);

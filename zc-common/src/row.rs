@@ -26,12 +26,47 @@ pub struct RowKey {
     pub source: u32,
     /// Object id of the destination, 0 when it is memory or not named.
     pub destination: u32,
+    /// Object id of the pipe between the two, where bytes were spliced into it and out of it; else 0.
+    pub through: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+
+impl RowKey {
+    /// No row.
+    pub const NONE: Self = Self {
+        thread_start_ns: 0,
+        tid: 0,
+        path: 0,
+        source_kind: 0,
+        destination_kind: 0,
+        flags: 0,
+        source: 0,
+        destination: 0,
+        through: 0,
+        reserved: 0,
+    };
 }
 
 /// The source was open with `O_DIRECT` at the time of the call.
 pub const DIRECT_SOURCE: u8 = 1;
 /// The destination was open with `O_DIRECT` at the time of the call.
 pub const DIRECT_DESTINATION: u8 = 2;
+/// The bytes came in by a call that the kernel does not count in `rchar`: the recv family, `process_vm_readv`.
+pub const MESSAGE_SOURCE: u8 = 4;
+/// The bytes went out by a call that the kernel does not count in `wchar`: the send family, `process_vm_writev`.
+pub const MESSAGE_DESTINATION: u8 = 8;
+/// The bytes came in by a request in a ring (`io_uring`).
+pub const RING_SOURCE: u8 = 16;
+/// The bytes went out by a request in a ring.
+pub const RING_DESTINATION: u8 = 32;
+/// The source is a file that is mapped into the memory from which the bytes were written: there was no read.
+pub const MAPPED_SOURCE: u8 = 64;
+/// Of a write: `MSG_ZEROCOPY` was asked for on a socket without `SO_ZEROCOPY`, and ignored. Of
+/// `copy_file_range`: it was `FICLONE` or `FICLONERANGE`.
+pub const SPECIAL: u8 = 128;
+/// The flags that say how the bytes came to where they were written from.
+pub const SOURCE_FLAGS: u8 = DIRECT_SOURCE | MESSAGE_SOURCE | RING_SOURCE | MAPPED_SOURCE;
 
 /// What calls cost besides bytes.
 ///
@@ -50,6 +85,8 @@ pub struct Costs {
     pub minor: u64,
     /// Page faults that had to wait for storage.
     pub major: u64,
+    /// Bytes that storage had to deliver, read-ahead included (`task_struct.ioac.read_bytes`).
+    pub device_read_bytes: u64,
 }
 
 /// Value of the `ROWS` map.
@@ -70,6 +107,10 @@ pub struct RowValue {
     pub process_start_ns: u64,
     /// Payload bytes, by the results of the calls.
     pub bytes: u64,
+    /// Bytes that the kernel side knows to have been copied by the processor, where path and kinds do not say it.
+    pub copied: u64,
+    /// Bytes that the kernel side knows to have been handed on by reference.
+    pub by_reference: u64,
     /// Calls that moved at least one byte.
     pub transfers: u64,
     /// What the row's own calls cost; of a `read+write` row these are its writes.
@@ -79,12 +120,32 @@ pub struct RowValue {
     pub taken: Costs,
 }
 
+impl RowValue {
+    /// What a row begins with.
+    pub const NONE: Self = Self {
+        next: RowKey::NONE,
+        tgid: 0,
+        flags: 0,
+        process_start_ns: 0,
+        bytes: 0,
+        copied: 0,
+        by_reference: 0,
+        transfers: 0,
+        own: Costs::NONE,
+        taken: Costs::NONE,
+    };
+}
+
 /// In a totals row: calls of every kind were counted, `own.calls` is valid.
 pub const VALUE_CALLS_COUNTED: u32 = 1;
 /// In a totals row: user-mode page faults were counted, `transfers` is valid.
 pub const VALUE_FAULTS_COUNTED: u32 = 2;
 
 impl Costs {
+    /// Nothing.
+    pub const NONE: Self =
+        Self { calls: 0, voluntary: 0, involuntary: 0, minor: 0, major: 0, device_read_bytes: 0 };
+
     /// Adds `other` to this.
     pub const fn add(&mut self, other: &Self) {
         self.calls += other.calls;
@@ -92,6 +153,7 @@ impl Costs {
         self.involuntary += other.involuntary;
         self.minor += other.minor;
         self.major += other.major;
+        self.device_read_bytes += other.device_read_bytes;
     }
 
     /// Takes `other` off, stopping at zero.
@@ -101,12 +163,13 @@ impl Costs {
         self.involuntary = self.involuntary.saturating_sub(other.involuntary);
         self.minor = self.minor.saturating_sub(other.minor);
         self.major = self.major.saturating_sub(other.major);
+        self.device_read_bytes = self.device_read_bytes.saturating_sub(other.device_read_bytes);
     }
 }
 
-assert_layout!(RowKey, 24, [u64, u32, [u8; 4], u32, u32]);
-assert_layout!(Costs, 40, [[u64; 5]]);
-assert_layout!(RowValue, 136, [RowKey, u32, u32, u64, u64, u64, Costs, Costs]);
+assert_layout!(RowKey, 32, [u64, u32, [u8; 4], [u32; 4]]);
+assert_layout!(Costs, 48, [[u64; 6]]);
+assert_layout!(RowValue, 176, [RowKey, u32, u32, [u64; 5], Costs, Costs]);
 pod!(RowKey, Costs, RowValue);
 
 #[cfg(test)]
@@ -115,10 +178,13 @@ mod tests {
 
     #[test]
     fn costs_add_up_and_never_go_below_zero() {
-        let one = Costs { calls: 3, voluntary: 1, involuntary: 2, minor: 5, major: 7 };
+        let one = Costs { calls: 3, voluntary: 1, involuntary: 2, minor: 5, major: 7, device_read_bytes: 9 };
         let mut sum = one;
         sum.add(&one);
-        assert_eq!(sum, Costs { calls: 6, voluntary: 2, involuntary: 4, minor: 10, major: 14 });
+        assert_eq!(
+            sum,
+            Costs { calls: 6, voluntary: 2, involuntary: 4, minor: 10, major: 14, device_read_bytes: 18 }
+        );
         sum.subtract(&one);
         assert_eq!(sum, one);
         sum.subtract(&Costs { calls: 9, ..one });

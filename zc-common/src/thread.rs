@@ -60,17 +60,34 @@ pub struct Recent {
     pub source: u32,
     /// Object id of the destination.
     pub destination: u32,
+    /// Object id of the pipe between them.
+    pub through: u32,
     /// Calls of a `read+write` row's reads, see [`crate::row::RowValue::taken`].
     pub taken_calls: u32,
-    /// Payload bytes.
-    pub bytes: u64,
     /// Calls that moved at least one byte.
     pub transfers: u32,
+    /// Payload bytes.
+    pub bytes: u64,
     /// System calls.
     pub calls: u32,
+    /// Always zero.
+    pub reserved: u32,
 }
 
 impl Recent {
+    /// No row.
+    pub const NONE: Self = Self {
+        what: 0,
+        source: 0,
+        destination: 0,
+        through: 0,
+        taken_calls: 0,
+        transfers: 0,
+        bytes: 0,
+        calls: 0,
+        reserved: 0,
+    };
+
     /// The row's key and what is to be added to it, when there is anything.
     pub fn pending(&self, thread: &Thread, tid: u32) -> Option<(RowKey, RowValue)> {
         if self.bytes == 0 && self.calls == 0 {
@@ -86,6 +103,8 @@ impl Recent {
             flags,
             source: self.source,
             destination: self.destination,
+            through: self.through,
+            reserved: 0,
         };
         let value = RowValue {
             tgid: thread.tgid,
@@ -125,10 +144,10 @@ pub struct Descriptor {
 assert_layout!(Descriptor, 40, [u64, u64, u64, u32, i32, u32, u8, [u8; 3]]);
 assert_layout!(
     Thread,
-    40 + 40 + 16 + 16 + 24 + 32 * RECENT + 40 * DESCRIPTORS,
+    40 + 48 + 16 + 16 + 32 + 40 * RECENT + 40 * DESCRIPTORS,
     [[u64; 5], Costs, [u64; 2], [u32; 4], RowKey, [Recent; RECENT], [Descriptor; DESCRIPTORS]]
 );
-assert_layout!(Recent, 32, [[u32; 4], u64, [u32; 2]]);
+assert_layout!(Recent, 40, [[u32; 6], u64, [u32; 2]]);
 pod!(Thread, Recent, Descriptor);
 
 /// Names the memory of a process between two execs.

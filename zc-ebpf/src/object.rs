@@ -20,6 +20,7 @@ use crate::{
 
 /// One end of a call.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct End {
     /// A [`Kind`].
     pub(crate) kind: u8,

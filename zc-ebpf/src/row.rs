@@ -9,7 +9,7 @@ use zc_common::{
     loss::Loss,
     maps::FLOWS_DEFAULT,
     path::Path,
-    row::{RowKey, RowValue},
+    row::{Costs, RowKey, RowValue},
     thread::{RECENT, Recent, Thread},
 };
 
@@ -20,25 +20,7 @@ use crate::{
 };
 
 /// What a row begins with; too large for the stack.
-static EMPTY: RowValue = RowValue {
-    next: RowKey {
-        thread_start_ns: 0,
-        tid: 0,
-        path: 0,
-        source_kind: 0,
-        destination_kind: 0,
-        flags: 0,
-        source: 0,
-        destination: 0,
-    },
-    tgid: 0,
-    flags: 0,
-    process_start_ns: 0,
-    bytes: 0,
-    transfers: 0,
-    own: zc_common::row::Costs { calls: 0, voluntary: 0, involuntary: 0, minor: 0, major: 0 },
-    taken: zc_common::row::Costs { calls: 0, voluntary: 0, involuntary: 0, minor: 0, major: 0 },
-};
+static EMPTY: RowValue = RowValue::NONE;
 
 /// Something to add to a row.
 #[repr(C)]
@@ -46,12 +28,24 @@ pub(crate) struct Entry {
     /// Which row. Comes back with the ends unnamed when the process has used up its flows.
     pub(crate) key: RowKey,
     pub(crate) bytes: u64,
+    /// Bytes that are known to have been copied, where path and kinds do not say it.
+    pub(crate) copied: u64,
+    /// Bytes that are known to have been handed on by reference.
+    pub(crate) by_reference: u64,
     /// 1 when the call is counted here.
     pub(crate) calls: u32,
     /// How many reads come with the bytes.
     pub(crate) taken_calls: u32,
     pub(crate) own: CallCosts,
     pub(crate) taken: CallCosts,
+}
+
+impl Entry {
+    /// A call that moved `bytes`.
+    #[inline(always)]
+    pub(crate) fn new(key: RowKey, bytes: u64, own: CallCosts) -> Self {
+        Self { key, bytes, copied: 0, by_reference: 0, calls: 1, taken_calls: 0, own, taken: CallCosts::NONE }
+    }
 }
 
 /// The part of a key that names the thread.
@@ -67,6 +61,8 @@ pub(crate) fn key(thread: *mut Thread, task: Typed) -> RowKey {
         flags: 0,
         source: 0,
         destination: 0,
+        through: 0,
+        reserved: 0,
     }
 }
 
@@ -92,9 +88,11 @@ pub(crate) fn add(thread: *mut Thread, entry: &mut Entry) -> bool {
     let recent = recent_of(thread, entry.key.path);
     let same = recent.what == what(&entry.key)
         && recent.source == entry.key.source
-        && recent.destination == entry.key.destination;
+        && recent.destination == entry.key.destination
+        && recent.through == entry.key.through;
     // Below the limit, so that 32 bits are enough for what waits here.
-    if same && recent.calls < CALLS_MAX && entry.own.is_zero() && entry.taken.is_zero() {
+    let plain = entry.own.is_zero() && entry.taken.is_zero() && entry.copied | entry.by_reference == 0;
+    if same && recent.calls < CALLS_MAX && plain {
         recent.bytes += entry.bytes;
         recent.transfers += u32::from(entry.bytes > 0);
         recent.calls += entry.calls;
@@ -163,21 +161,16 @@ extern "C" fn zc_row_add(thread: *mut Thread, entry: *mut Entry) -> u64 {
     unsafe {
         let row = &mut *row;
         row.bytes += entry.bytes;
+        row.copied += entry.copied;
+        row.by_reference += entry.by_reference;
         row.transfers += u64::from(entry.bytes > 0);
         row.own.calls += u64::from(entry.calls);
-        let CallCosts { voluntary, involuntary, minor, major } = entry.own;
-        if voluntary | involuntary | minor | major != 0 {
-            row.own.voluntary += u64::from(voluntary);
-            row.own.involuntary += u64::from(involuntary);
-            row.own.minor += u64::from(minor);
-            row.own.major += u64::from(major);
+        if !entry.own.is_zero() {
+            add_costs(&mut row.own, &entry.own);
         }
         if entry.taken_calls != 0 {
             row.taken.calls += u64::from(entry.taken_calls);
-            row.taken.voluntary += u64::from(entry.taken.voluntary);
-            row.taken.involuntary += u64::from(entry.taken.involuntary);
-            row.taken.minor += u64::from(entry.taken.minor);
-            row.taken.major += u64::from(entry.taken.major);
+            add_costs(&mut row.taken, &entry.taken);
         }
     }
     let recent = recent_of(thread, entry.key.path);
@@ -185,7 +178,18 @@ extern "C" fn zc_row_add(thread: *mut Thread, entry: *mut Entry) -> u64 {
     recent.what = what(&entry.key);
     recent.source = entry.key.source;
     recent.destination = entry.key.destination;
+    recent.through = entry.key.through;
     1
+}
+
+#[inline(always)]
+fn add_costs(sum: &mut Costs, costs: &CallCosts) {
+    let CallCosts { voluntary, involuntary, minor, major, device_read_bytes } = *costs;
+    sum.voluntary += u64::from(voluntary);
+    sum.involuntary += u64::from(involuntary);
+    sum.minor += u64::from(minor);
+    sum.major += u64::from(major);
+    sum.device_read_bytes += u64::from(device_read_bytes);
 }
 
 #[inline(always)]
@@ -200,9 +204,9 @@ fn create(thread: *mut Thread, entry: &mut Entry) -> Option<*mut RowValue> {
     if key.source | key.destination != 0 && !may_name(&flow) {
         lose(Loss::FlowsOverflow);
         key.destination = 0;
-        // A `read+write` row keeps the source of its reads, to which user space relates it; there are no
-        // more of those than there are rows of reads.
-        if key.path != Path::ReadWrite as u8 {
+        // A row that takes from a leg keeps what the leg is found by; there are no more of those than there are
+        // legs.
+        if !takes_from_leg(key) {
             key.source = 0;
         }
         if let Some(row) = ROWS.get_ptr_mut(&*key) {
@@ -219,6 +223,12 @@ fn create(thread: *mut Thread, entry: &mut Entry) -> Option<*mut RowValue> {
         (*thread).rows = *key;
     }
     Some(row)
+}
+
+/// Whether user space takes the bytes of the row off a leg, that of the read or of the splice that they came by.
+#[inline(always)]
+fn takes_from_leg(key: &RowKey) -> bool {
+    key.path == Path::ReadWrite as u8
 }
 
 /// A flow of a process, whichever thread it is of.

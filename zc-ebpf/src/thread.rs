@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use zc_common::{
     loss::Loss,
-    row::RowKey,
+    row::{Costs, RowKey},
     thread::{DESCRIPTORS, Descriptor, RECENT, Recent, Thread, memory_id},
 };
 
@@ -20,25 +20,15 @@ static EMPTY: Thread = Thread {
     memory: 0,
     calls: 0,
     user_faults: 0,
-    base: zc_common::row::Costs { calls: 0, voluntary: 0, involuntary: 0, minor: 0, major: 0 },
+    base: Costs::NONE,
     call_minor: 0,
     call_major: 0,
     call_voluntary: 0,
     call_involuntary: 0,
     call_touched: 0,
     tgid: 0,
-    rows: RowKey {
-        thread_start_ns: 0,
-        tid: 0,
-        path: 0,
-        source_kind: 0,
-        destination_kind: 0,
-        flags: 0,
-        source: 0,
-        destination: 0,
-    },
-    recent: [Recent { what: 0, source: 0, destination: 0, taken_calls: 0, bytes: 0, transfers: 0, calls: 0 };
-        RECENT],
+    rows: RowKey::NONE,
+    recent: [Recent::NONE; RECENT],
     descriptors: [Descriptor {
         file: 0,
         inode: 0,
@@ -59,13 +49,17 @@ pub(crate) struct CallCosts {
     pub(crate) involuntary: u32,
     pub(crate) minor: u32,
     pub(crate) major: u32,
+    pub(crate) device_read_bytes: u32,
 }
 
 impl CallCosts {
+    pub(crate) const NONE: Self =
+        Self { voluntary: 0, involuntary: 0, minor: 0, major: 0, device_read_bytes: 0 };
+
     /// Whether it cost nothing else, as most calls.
     #[inline(always)]
     pub(crate) fn is_zero(&self) -> bool {
-        self.voluntary | self.involuntary | self.minor | self.major == 0
+        self.voluntary | self.involuntary | self.minor | self.major | self.device_read_bytes == 0
     }
 }
 
@@ -154,7 +148,7 @@ pub(crate) fn call_costs(thread: *mut Thread, task: Typed) -> CallCosts {
     // SAFETY: map memory, only this thread's.
     unsafe {
         if (*thread).call_touched == 0 {
-            return CallCosts::default();
+            return CallCosts::NONE;
         }
         (*thread).call_touched = 0;
         let minor: u64 = typed!(task, task_min_flt);
@@ -164,6 +158,7 @@ pub(crate) fn call_costs(thread: *mut Thread, task: Typed) -> CallCosts {
             involuntary: (*thread).call_involuntary,
             minor: (minor - (*thread).call_minor) as u32,
             major: (major - (*thread).call_major) as u32,
+            device_read_bytes: 0,
         }
     }
 }

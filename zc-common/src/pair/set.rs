@@ -200,6 +200,6 @@ impl Forgotten {
     }
 }
 
-assert_layout!(Way, 48, [u64, u64, Source]);
+assert_layout!(Way, 56, [u64, u64, Source]);
 assert_layout!(Forgotten, 32, [u64, u64, u64, u64]);
-assert_layout!(Set<u64>, 480, [[u64; WAYS], [Way; WAYS], Forgotten]);
+assert_layout!(Set<u64>, 544, [[u64; WAYS], [Way; WAYS], Forgotten]);

@@ -11,12 +11,12 @@ use zc_common::{
     loss::Loss,
     maps::PAIR_SETS_DEFAULT,
     pair::{self, Piece, Quick, Set, Source, Taken, WAYS, Word},
-    row::DIRECT_DESTINATION,
+    row::SOURCE_FLAGS,
     thread::Thread,
 };
 
 use crate::{
-    kernel::{Typed, global, lowest_bit, probe_user, swap_if, typed},
+    kernel::{global, lowest_bit, probe_user, swap_if},
     maps::lose,
     row::{self, Entry},
     thread::CallCosts,
@@ -50,6 +50,21 @@ impl Word for MapWord {
     fn swap_if(&self, old: u64, new: u64) -> bool {
         swap_if(self.0.get(), old, new)
     }
+    #[inline(always)]
+    fn fill_free(set: &Set<Self>, piece: &Piece, source: &Source) -> bool {
+        zc_fill_free(set, piece, source) != 0
+    }
+}
+
+/// A global function: the verifier looks at it once, and not again at each call.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn zc_fill_free(set: *const Set<MapWord>, piece: *const Piece, source: *const Source) -> u64 {
+    if set.is_null() || piece.is_null() || source.is_null() {
+        return 0;
+    }
+    // SAFETY: the only caller passes references.
+    unsafe { u64::from(pair::fill_free(&*set, &*piece, &*source)) }
 }
 
 /// What a write takes from one source.
@@ -61,23 +76,53 @@ struct Share {
     /// Reads whose costs came with the bytes.
     calls: u32,
     costs: CallCosts,
-    reserved: u32,
 }
 
 impl Share {
     #[inline(always)]
     fn new(source: Source, bytes: u64) -> Self {
-        let Source { calls, voluntary, involuntary, minor, major, .. } = source;
-        let costs = CallCosts { voluntary, involuntary, minor, major };
-        Self { source, bytes, calls, costs, reserved: 0 }
+        let Source { calls, voluntary, involuntary, minor, major, device_read_bytes, .. } = source;
+        let costs = CallCosts { voluntary, involuntary, minor, major, device_read_bytes };
+        Self { source, bytes, calls, costs }
     }
 }
 
-/// The part of an unvectored call's memory that lies in its first granule.
-#[inline(always)]
-fn first_piece(thread: *mut Thread, registers: Typed, bytes: u64) -> Piece {
-    // SAFETY: map memory, only this thread's.
-    Piece::first(unsafe { (*thread).memory }, typed!(registers, regs_arg1), bytes)
+/// How the user memory of a call is described.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Shape {
+    /// One buffer.
+    Buffer = 0,
+    /// `struct iovec` after `struct iovec`.
+    Vector = 1,
+}
+
+/// The user memory of a call.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Memory {
+    /// Of the buffer, or of its description.
+    address: u64,
+    shape: Shape,
+    reserved: u32,
+}
+
+impl Memory {
+    #[inline(always)]
+    pub(crate) fn new(shape: Shape, address: u64) -> Self {
+        Self { address, shape, reserved: 0 }
+    }
+
+    /// The part of one buffer that lies in its first granule, when that is all of it.
+    #[inline(always)]
+    fn whole_piece(&self, thread: *mut Thread, bytes: u64) -> Option<Piece> {
+        if self.shape != Shape::Buffer {
+            return None;
+        }
+        // SAFETY: map memory, only this thread's.
+        let piece = Piece::first(unsafe { (*thread).memory }, self.address, bytes);
+        (piece.len() == bytes).then_some(piece)
+    }
 }
 
 /// Where a walk through the memory of a call has come to. Programs on the ends of calls are not preempted,
@@ -108,13 +153,12 @@ static WALK: PerCpuArray<Walk> = PerCpuArray::with_max_entries(1, 0);
 
 impl Walk {
     #[inline(always)]
-    fn begin(&mut self, thread: *mut Thread, registers: Typed, bytes: u64, vectored: bool) {
-        let address: u64 = typed!(registers, regs_arg1);
+    fn begin(&mut self, thread: *mut Thread, memory: &Memory, bytes: u64) {
         // SAFETY: map memory, only this thread's.
         self.memory = unsafe { (*thread).memory };
-        self.address = address;
-        self.vector = address;
-        self.left = if vectored { 0 } else { bytes };
+        self.address = memory.address;
+        self.vector = memory.address;
+        self.left = if memory.shape == Shape::Buffer { bytes } else { 0 };
         self.left_after = bytes - self.left;
         self.taken = 0;
         self.used = 0;
@@ -167,7 +211,7 @@ impl Walk {
             }
             self.used += 1;
             let share = &mut self.shares[last & (SHARES - 1)];
-            *share = Share { source, bytes: 0, calls: 0, costs: CallCosts::default(), reserved: 0 };
+            *share = Share { source, bytes: 0, calls: 0, costs: CallCosts::NONE };
         }
         let share = &mut self.shares[last & (SHARES - 1)];
         share.bytes += bytes;
@@ -177,6 +221,8 @@ impl Walk {
             share.costs.involuntary += source.involuntary;
             share.costs.minor += source.minor;
             share.costs.major += source.major;
+            let sum = share.costs.device_read_bytes.checked_add(source.device_read_bytes);
+            share.costs.device_read_bytes = sum.unwrap_or(u32::MAX);
         }
         self.taken += bytes;
         true
@@ -194,17 +240,16 @@ fn set_of(piece: &Piece) -> Option<&'static Set<MapWord>> {
 
 /// Remembers that the memory of a read call was filled from `source`.
 #[inline(always)]
-pub(super) fn put(thread: *mut Thread, registers: Typed, bytes: u64, vectored: bool, source: Source) {
-    if !vectored {
-        let piece = first_piece(thread, registers, bytes);
-        if piece.len() == bytes && set_of(&piece).is_some_and(|set| pair::put_quick(set, &piece, source)) {
-            return;
-        }
+pub(super) fn put(thread: *mut Thread, memory: &Memory, bytes: u64, source: Source) {
+    if let Some(piece) = memory.whole_piece(thread, bytes)
+        && set_of(&piece).is_some_and(|set| pair::put_quick(set, &piece, source))
+    {
+        return;
     }
     let Some(walk) = WALK.get_ptr_mut(0) else { return };
     // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
     let walk = unsafe { &mut *walk };
-    walk.begin(thread, registers, bytes, vectored);
+    walk.begin(thread, memory, bytes);
     walk.source = source;
     if zc_put_piece(walk) == CONTINUE {
         run(put_next, walk);
@@ -214,33 +259,24 @@ pub(super) fn put(thread: *mut Thread, registers: Typed, bytes: u64, vectored: b
 /// Takes the bytes of a write call from what reads have put into its memory, and counts them in rows made
 /// from `entry`; returns how many.
 #[inline(always)]
-pub(super) fn take(
-    thread: *mut Thread,
-    registers: Typed,
-    bytes: u64,
-    vectored: bool,
-    entry: &mut Entry,
-) -> u64 {
-    if !vectored {
-        let piece = first_piece(thread, registers, bytes);
-        if piece.len() == bytes
-            && let Some(set) = set_of(&piece)
-        {
-            match pair::take_quick(set, &piece) {
-                Quick::Whole(Taken { bytes, source }) => {
-                    let share = Share::new(source, bytes);
-                    add_share(thread, entry, &share);
-                    return bytes;
-                }
-                Quick::Nothing => return 0,
-                Quick::Unclear => {}
+pub(super) fn take(thread: *mut Thread, memory: &Memory, bytes: u64, entry: &mut Entry) -> u64 {
+    if let Some(piece) = memory.whole_piece(thread, bytes)
+        && let Some(set) = set_of(&piece)
+    {
+        match pair::take_quick(set, &piece) {
+            Quick::Whole(Taken { bytes, source }) => {
+                let share = Share::new(source, bytes);
+                add_share(thread, entry, &share);
+                return bytes;
             }
+            Quick::Nothing => return 0,
+            Quick::Unclear => {}
         }
     }
     let Some(walk) = WALK.get_ptr_mut(0) else { return 0 };
     // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
     let walk = unsafe { &mut *walk };
-    walk.begin(thread, registers, bytes, vectored);
+    walk.begin(thread, memory, bytes);
     if zc_take_piece(walk) == CONTINUE {
         run(take_next, walk);
     }
@@ -249,16 +285,28 @@ pub(super) fn take(
         if index as u64 >= walk.used {
             break;
         }
-        add_share(thread, entry, &walk.shares[index]);
+        zc_add_share(thread, entry, &raw const walk.shares[index]);
         index += 1;
     }
     walk.taken
 }
 
+/// A global function, as above: for writes that took from several sources.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn zc_add_share(thread: *mut Thread, entry: *mut Entry, share: *const Share) -> u64 {
+    if thread.is_null() || entry.is_null() || share.is_null() {
+        return 0;
+    }
+    // SAFETY: the only caller passes references.
+    unsafe { add_share(thread, &mut *entry, &*share) };
+    1
+}
+
 /// Adds what was taken from one source to its row.
 #[inline(always)]
 fn add_share(thread: *mut Thread, entry: &mut Entry, share: &Share) {
-    entry.key.flags = share.source.flags | entry.key.flags & DIRECT_DESTINATION;
+    entry.key.flags = share.source.flags | entry.key.flags & !SOURCE_FLAGS;
     entry.key.source_kind = share.source.kind;
     entry.key.source = share.source.object;
     entry.bytes = share.bytes;
@@ -267,7 +315,7 @@ fn add_share(thread: *mut Thread, entry: &mut Entry, share: &Share) {
     row::add(thread, entry);
     // The call and its costs are counted once.
     entry.calls = 0;
-    entry.own = CallCosts::default();
+    entry.own = CallCosts::NONE;
 }
 
 #[inline(always)]

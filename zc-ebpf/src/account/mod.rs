@@ -1,16 +1,20 @@
 //! What is done with a call that has ended.
 
-mod memory;
-mod read_write;
+pub(crate) mod memory;
+pub(crate) mod read_write;
 mod transfer;
 
 use zc_common::{config::COUNT_CALLS, loss::Loss};
 
+use self::{
+    memory::{Memory, Shape},
+    read_write::Leg,
+};
 use crate::{
     arch::{self, DataCall},
     kernel::{Typed, typed},
     maps::{has, lose},
-    thread,
+    object, thread,
 };
 
 /// Accounts for a call of a traced process. The saved registers still hold its number and its arguments.
@@ -30,11 +34,24 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed, result: i64) 
     let costs = thread::call_costs(thread, task);
     let bytes = if result > 0 { result as u64 } else { 0 };
     match call {
-        DataCall::Read | DataCall::ReadVector => {
-            read_write::read(thread, task, registers, bytes, costs, call == DataCall::ReadVector);
-        }
-        DataCall::Write | DataCall::WriteVector => {
-            read_write::write(thread, task, registers, bytes, costs, call == DataCall::WriteVector);
+        DataCall::Read | DataCall::ReadVector | DataCall::Write | DataCall::WriteVector => {
+            let vectored = matches!(call, DataCall::ReadVector | DataCall::WriteVector);
+            let fd: u64 = typed!(registers, regs_arg0);
+            let shape = if vectored { Shape::Vector } else { Shape::Buffer };
+            let leg = Leg {
+                end: object::end_of(thread, task, fd),
+                fd,
+                memory: Memory::new(shape, typed!(registers, regs_arg1)),
+                bytes,
+                calls: 1,
+                flags: 0,
+                costs,
+            };
+            if matches!(call, DataCall::Read | DataCall::ReadVector) {
+                read_write::read(thread, task, &leg);
+            } else {
+                read_write::write(thread, task, &leg);
+            }
         }
         DataCall::Sendfile | DataCall::CopyFileRange => {
             transfer::both_ends(thread, task, registers, bytes, costs, call == DataCall::Sendfile);

@@ -1,4 +1,4 @@
-//! The read and the write family, and what pairs them.
+//! Legs: bytes that go into user memory or out of it, and what pairs them.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use zc_common::{
@@ -8,44 +8,50 @@ use zc_common::{
     thread::Thread,
 };
 
-use super::memory;
+use super::memory::{self, Memory};
 use crate::{
-    kernel::{Typed, typed},
-    object,
+    kernel::Typed,
+    object::{self, End},
     row::{self, Entry},
     thread::CallCosts,
 };
 
-/// A call of the read family has put `bytes` into memory.
+/// A call, or a request in a ring, that moved bytes between one end and user memory.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Leg {
+    /// The end that is not memory.
+    pub(crate) end: End,
+    /// Its descriptor, to look it up anew when its flow has no name any more.
+    pub(crate) fd: u64,
+    /// The user memory, of which the first `bytes` were used.
+    pub(crate) memory: Memory,
+    /// How many bytes were moved.
+    pub(crate) bytes: u64,
+    /// 1, or 0 when the request was not a system call.
+    pub(crate) calls: u32,
+    /// What the row's key says of the call, beside what it says of the end: `MESSAGE_*`, `RING_*`, `SPECIAL`.
+    pub(crate) flags: u8,
+    pub(crate) costs: CallCosts,
+}
+
+/// Bytes were put into memory.
 #[inline(always)]
-pub(super) fn read(
-    thread: *mut Thread,
-    task: Typed,
-    registers: Typed,
-    bytes: u64,
-    own: CallCosts,
-    vectored: bool,
-) {
-    let fd: u64 = typed!(registers, regs_arg0);
-    let from = object::end_of(thread, task, fd);
-    let mut entry = Entry {
-        key: RowKey {
-            path: Path::Read as u8,
-            source_kind: from.kind,
-            destination_kind: Kind::Memory as u8,
-            flags: from.source_flags(),
-            source: from.object,
-            ..row::key(thread, task)
-        },
-        bytes,
-        calls: 1,
-        taken_calls: 0,
-        own,
-        taken: CallCosts::default(),
+pub(crate) fn read(thread: *mut Thread, task: Typed, leg: &Leg) {
+    let Leg { end: from, bytes, costs, .. } = *leg;
+    let flags = from.source_flags() | leg.flags;
+    let key = RowKey {
+        path: Path::Read as u8,
+        source_kind: from.kind,
+        destination_kind: Kind::Memory as u8,
+        flags,
+        source: from.object,
+        ..row::key(thread, task)
     };
+    let mut entry = Entry { calls: leg.calls, ..Entry::new(key, bytes, costs) };
     let added = row::add(thread, &mut entry);
     if entry.key.source != from.object {
-        object::forget_name(thread, fd);
+        object::forget_name(thread, leg.fd);
     }
     // Bytes that are in no row must not come back as half of a pair.
     if bytes == 0 || !added {
@@ -54,40 +60,34 @@ pub(super) fn read(
     let source = Source {
         object: entry.key.source,
         kind: from.kind,
-        flags: from.source_flags(),
-        reserved: 0,
-        calls: 1,
-        voluntary: own.voluntary,
-        involuntary: own.involuntary,
-        minor: own.minor,
-        major: own.major,
+        flags,
+        calls: leg.calls,
+        voluntary: costs.voluntary,
+        involuntary: costs.involuntary,
+        minor: costs.minor,
+        major: costs.major,
         // SAFETY: has no preconditions.
         stamp: unsafe { bpf_jiffies64() } as u32,
+        device_read_bytes: costs.device_read_bytes,
+        ..Source::NONE
     };
-    memory::put(thread, registers, bytes, vectored, source);
+    memory::put(thread, &leg.memory, bytes, source);
 }
 
-/// A call of the write family has sent `bytes` from memory.
+/// Bytes were sent from memory.
 #[inline(always)]
-pub(super) fn write(
-    thread: *mut Thread,
-    task: Typed,
-    registers: Typed,
-    bytes: u64,
-    own: CallCosts,
-    vectored: bool,
-) {
-    let fd: u64 = typed!(registers, regs_arg0);
-    let to = object::end_of(thread, task, fd);
+pub(crate) fn write(thread: *mut Thread, task: Typed, leg: &Leg) {
+    let Leg { end: to, bytes, costs, .. } = *leg;
+    let flags = to.destination_flags() | leg.flags;
     let key = RowKey {
         path: Path::ReadWrite as u8,
         destination_kind: to.kind,
         destination: to.object,
-        flags: to.destination_flags(),
+        flags,
         ..row::key(thread, task)
     };
-    let mut entry = Entry { key, bytes: 0, calls: 1, taken_calls: 0, own, taken: CallCosts::default() };
-    let paired = if bytes == 0 { 0 } else { memory::take(thread, registers, bytes, vectored, &mut entry) };
+    let mut entry = Entry { calls: leg.calls, ..Entry::new(key, 0, costs) };
+    let paired = if bytes == 0 { 0 } else { memory::take(thread, &leg.memory, bytes, &mut entry) };
     if paired == bytes && bytes != 0 {
         return;
     }
@@ -96,11 +96,11 @@ pub(super) fn write(
     entry.key.source_kind = Kind::Memory as u8;
     entry.key.source = 0;
     entry.key.destination = to.object;
-    entry.key.flags = to.destination_flags();
+    entry.key.flags = flags;
     entry.bytes = bytes - paired;
     entry.taken_calls = 0;
     row::add(thread, &mut entry);
     if entry.key.destination != to.object {
-        object::forget_name(thread, fd);
+        object::forget_name(thread, leg.fd);
     }
 }

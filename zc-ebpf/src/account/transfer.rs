@@ -27,22 +27,16 @@ pub(super) fn both_ends(
     };
     let source = object::end_of(thread, task, source_fd);
     let destination = object::end_of(thread, task, destination_fd);
-    let mut entry = Entry {
-        key: RowKey {
-            path: path as u8,
-            source_kind: source.kind,
-            destination_kind: destination.kind,
-            flags: source.source_flags() | destination.destination_flags(),
-            source: source.object,
-            destination: destination.object,
-            ..row::key(thread, task)
-        },
-        bytes,
-        calls: 1,
-        taken_calls: 0,
-        own,
-        taken: CallCosts::default(),
+    let key = RowKey {
+        path: path as u8,
+        source_kind: source.kind,
+        destination_kind: destination.kind,
+        flags: source.source_flags() | destination.destination_flags(),
+        source: source.object,
+        destination: destination.object,
+        ..row::key(thread, task)
     };
+    let mut entry = Entry::new(key, bytes, own);
     row::add(thread, &mut entry);
     if entry.key.source != source.object || entry.key.destination != destination.object {
         object::forget_name(thread, source_fd);

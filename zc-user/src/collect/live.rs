@@ -15,7 +15,7 @@ pub(super) fn thread_costs(tgid: u32, tid: u32) -> Option<Costs> {
     let status = fs::read_to_string(format!("{directory}/status")).ok()?;
     let (minor, major) = faults(&stat).filter(|_| !has_ended(&stat))?;
     let (voluntary, involuntary) = switches(&status)?;
-    Some(Costs { calls: 0, voluntary, involuntary, minor, major })
+    Some(Costs { voluntary, involuntary, minor, major, ..Costs::NONE })
 }
 
 /// The threads of a process.

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The columns: as in JSON, with units in their names.
-pub const HEADER: [&str; 28] = [
+pub const HEADER: [&str; 30] = [
     "pid",
     "ppid",
     "start_ns",
@@ -43,6 +43,8 @@ pub const HEADER: [&str; 28] = [
     "verdict",
     "evidence",
     "reason",
+    "rchar_bytes",
+    "wchar_bytes",
 ];
 
 /// The report's path rows. What is absent is an empty field; a process without paths has no line.
@@ -59,7 +61,7 @@ pub fn to_vec(report: &Report, options: &Options) -> io::Result<Vec<u8>> {
     writer.into_inner().map_err(csv::IntoInnerError::into_error)
 }
 
-fn record(process: &Process, row: &PathRow) -> [String; 28] {
+fn record(process: &Process, row: &PathRow) -> [String; 30] {
     let figures = &row.figures;
     let switches = figures.context_switches;
     let faults = figures.page_faults;
@@ -92,6 +94,8 @@ fn record(process: &Process, row: &PathRow) -> [String; 28] {
         figures.verdict.name().to_owned(),
         figures.evidence.name().to_owned(),
         text(figures.reason),
+        figures.rchar_bytes.to_string(),
+        figures.wchar_bytes.to_string(),
     ]
 }
 

@@ -11,9 +11,9 @@ use zc_common::row::{VALUE_CALLS_COUNTED, VALUE_FAULTS_COUNTED};
 
 use super::{
     entries::{Entries, EntryKey, Sum},
-    flows::Names,
+    flows::{self, Names},
     report::{
-        ContextSwitches, Figures, Flow, ModeSwitches, PageFaults, PathRow, Process, Report, Schema, Tool, Via,
+        ContextSwitches, Figures, Flow, ModeSwitches, PageFaults, PathRow, Process, Report, Schema, Tool,
     },
     samples::{Counted, ProcessSample, Samples, ThreadTotals},
 };
@@ -59,10 +59,12 @@ pub fn account(samples: &Samples, tool: Tool) -> Report {
     let mut flows = Vec::new();
     for (&(start_ns, pid), ledger) in &ledgers {
         processes.push(ledger.process(pid, start_ns, *counted));
-        flows.extend(names.flows(&ledger.entries).into_iter().map(|(path, source, destination, sum)| {
-            let figures = figures(&sum, *counted);
-            Flow { pid, start_ns, path, via: Via::Syscall, source, destination, figures }
-        }));
+        flows.extend(names.flows(&ledger.entries).into_iter().map(
+            |flows::NamedFlow { path, via, source, destination, sum }| {
+                let figures = figures(&sum, *counted);
+                Flow { pid, start_ns, path, via, source, destination, figures }
+            },
+        ));
     }
     processes.sort_by_key(|process| Reverse(process.bytes()));
     flows.sort_by_key(|flow| Reverse(flow.figures.bytes));
@@ -125,12 +127,12 @@ impl ProcessTotals {
 impl Ledger<'_> {
     fn process(&self, pid: u32, start_ns: u64, counted: Counted) -> Process {
         let Self { sample, entries, totals } = self;
-        let rows = entries.group(|key| Some((key.path, key.source_kind, key.destination_kind)));
+        let rows = entries.group(|key| Some((key.path, key.via(), key.source_kind, key.destination_kind)));
         let mut paths: Vec<_> = rows
             .into_iter()
-            .map(|((path, source, destination), sum)| PathRow {
+            .map(|((path, via, source, destination), sum)| PathRow {
                 path,
-                via: Via::Syscall,
+                via,
                 source,
                 destination,
                 figures: figures(&sum, counted),
@@ -169,7 +171,7 @@ impl Ledger<'_> {
 }
 
 fn figures(sum: &Sum, counted: Counted) -> Figures {
-    let Sum { bytes, transfers, costs, copies } = sum;
+    let Sum { bytes, rchar, wchar, transfers, costs, copies } = sum;
     Figures {
         transfers: *transfers,
         syscalls: costs.calls,
@@ -188,6 +190,8 @@ fn figures(sum: &Sum, counted: Counted) -> Figures {
         verdict: copies.verdict(*bytes),
         evidence: copies.evidence,
         reason: Some(copies.reason),
+        rchar_bytes: *rchar,
+        wchar_bytes: *wchar,
     }
 }
 

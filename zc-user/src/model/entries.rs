@@ -4,10 +4,16 @@ use std::collections::BTreeMap;
 
 use zc_common::{
     path::{Kind, Path},
-    row::{Costs, DIRECT_DESTINATION, DIRECT_SOURCE, RowKey, RowValue},
+    row::{
+        Costs, DIRECT_DESTINATION, DIRECT_SOURCE, MESSAGE_DESTINATION, MESSAGE_SOURCE, RING_DESTINATION,
+        RING_SOURCE, RowKey, RowValue, SOURCE_FLAGS,
+    },
 };
 
-use super::copies::{Copies, EndKind, infer};
+use super::{
+    copies::{Copies, EndKind, infer},
+    report::Via,
+};
 
 /// A [`RowKey`] without the thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +24,7 @@ pub(super) struct EntryKey {
     pub(super) flags: u8,
     pub(super) source: u32,
     pub(super) destination: u32,
+    pub(super) through: u32,
 }
 
 impl EntryKey {
@@ -27,28 +34,51 @@ impl EntryKey {
             path: Path::from_u8(row.path)?,
             source_kind: Kind::from_u8(row.source_kind).unwrap_or(Kind::Unknown),
             destination_kind: Kind::from_u8(row.destination_kind).unwrap_or(Kind::Unknown),
-            flags: row.flags & (DIRECT_SOURCE | DIRECT_DESTINATION),
+            flags: row.flags,
             source: row.source,
             destination: row.destination,
+            through: row.through,
         })
     }
 
-    /// The leg that filled the memory which this pair was written from.
-    fn leg(self) -> Self {
-        Self {
+    /// The leg that this row took its bytes from, if it did: the read that filled the memory which was written from.
+    fn leg(self) -> Option<Self> {
+        (self.path == Path::ReadWrite).then_some(Self {
             path: Path::Read,
             destination_kind: Kind::Memory,
-            flags: self.flags & DIRECT_SOURCE,
+            flags: self.flags & SOURCE_FLAGS,
             destination: 0,
             ..self
+        })
+    }
+
+    const fn has(&self, flags: u8) -> bool {
+        self.flags & flags != 0
+    }
+
+    /// How the kernel was asked.
+    pub(super) const fn via(&self) -> Via {
+        if self.has(RING_SOURCE | RING_DESTINATION) { Via::IoUring } else { Via::Syscall }
+    }
+
+    /// Whether the kernel counts bytes of this row in `rchar` and in `wchar` of `/proc/PID/io`.
+    const fn is_counted(&self) -> (bool, bool) {
+        let from = !self.has(MESSAGE_SOURCE | RING_SOURCE);
+        let to = !self.has(MESSAGE_DESTINATION | RING_DESTINATION);
+        match self.path {
+            Path::Read => (from, false),
+            Path::Write => (false, to),
+            Path::ReadWrite => (from, to),
+            Path::Sendfile | Path::CopyFileRange => (true, true),
+            Path::Thread => (false, false),
         }
     }
 
-    fn copies(&self, bytes: u64) -> Copies {
+    fn copies(&self, entry: &Entry) -> Copies {
         let source = EndKind { kind: self.source_kind, direct: self.flags & DIRECT_SOURCE != 0 };
         let destination =
             EndKind { kind: self.destination_kind, direct: self.flags & DIRECT_DESTINATION != 0 };
-        infer(self.path, source, destination, bytes)
+        infer(self.path, source, destination, entry.bytes)
     }
 }
 
@@ -56,6 +86,8 @@ impl EntryKey {
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
     bytes: u64,
+    copied: u64,
+    by_reference: u64,
     transfers: u64,
     own: Costs,
     taken: Costs,
@@ -69,6 +101,8 @@ pub(super) struct Entries(BTreeMap<EntryKey, Entry>);
 #[derive(Clone, Debug)]
 pub(super) struct Sum {
     pub(super) bytes: u64,
+    pub(super) rchar: u64,
+    pub(super) wchar: u64,
     pub(super) transfers: u64,
     pub(super) costs: Costs,
     pub(super) copies: Copies,
@@ -79,6 +113,8 @@ impl Entries {
     pub(super) fn add(&mut self, key: EntryKey, value: &RowValue) {
         let entry = self.0.entry(key).or_default();
         entry.bytes += value.bytes;
+        entry.copied += value.copied;
+        entry.by_reference += value.by_reference;
         entry.transfers += value.transfers;
         entry.own.add(&value.own);
         entry.taken.add(&value.taken);
@@ -90,8 +126,9 @@ impl Entries {
     /// their threads went on.
     pub(super) fn settle(&mut self) -> u64 {
         let mut wanted = BTreeMap::<EntryKey, Entry>::new();
-        for (key, pair) in self.0.iter_mut().filter(|(key, _)| key.path == Path::ReadWrite) {
-            let leg = wanted.entry(key.leg()).or_default();
+        for (key, pair) in &mut self.0 {
+            let Some(leg) = key.leg() else { continue };
+            let leg = wanted.entry(leg).or_default();
             leg.bytes += pair.bytes;
             leg.taken.add(&pair.taken);
             pair.own.add(&pair.taken);
@@ -123,7 +160,7 @@ impl Entries {
 
 impl Entry {
     fn covers(&self, want: &Self) -> bool {
-        let Costs { calls, voluntary, involuntary, minor, major } = want.taken;
+        let Costs { calls, voluntary, involuntary, minor, major, device_read_bytes } = want.taken;
         want.bytes <= self.bytes
             && calls <= self.transfers
             && calls <= self.own.calls
@@ -131,23 +168,22 @@ impl Entry {
             && involuntary <= self.own.involuntary
             && minor <= self.own.minor
             && major <= self.own.major
+            && device_read_bytes <= self.own.device_read_bytes
     }
 }
 
 impl Sum {
     const fn new() -> Self {
-        Self {
-            bytes: 0,
-            transfers: 0,
-            costs: Costs { calls: 0, voluntary: 0, involuntary: 0, minor: 0, major: 0 },
-            copies: Copies::none(),
-        }
+        Self { bytes: 0, rchar: 0, wchar: 0, transfers: 0, costs: Costs::NONE, copies: Copies::none() }
     }
 
     fn add(&mut self, key: &EntryKey, entry: &Entry) {
         self.bytes += entry.bytes;
+        let (rchar, wchar) = key.is_counted();
+        self.rchar += if rchar { entry.bytes } else { 0 };
+        self.wchar += if wchar { entry.bytes } else { 0 };
         self.transfers += entry.transfers;
         self.costs.add(&entry.own);
-        self.copies.add(&key.copies(entry.bytes));
+        self.copies.add(&key.copies(entry));
     }
 }

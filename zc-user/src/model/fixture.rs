@@ -38,7 +38,7 @@ pub(crate) fn totals(process: u32, tid: u32, flags: u32) -> ThreadTotals {
         tgid: process,
         process_start_ns: 1,
         flags,
-        own: Costs { calls: 10, voluntary: 3, involuntary: 2, minor: 12, major: 1 },
+        own: Costs { calls: 10, voluntary: 3, involuntary: 2, minor: 12, major: 1, device_read_bytes: 0 },
         user_faults: 7,
     }
 }

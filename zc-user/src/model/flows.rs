@@ -9,7 +9,7 @@ use zc_common::path::{Kind, Path};
 
 use super::{
     entries::{Entries, EntryKey, Sum},
-    report::End,
+    report::{End, Via},
     samples::ObjectSample,
 };
 
@@ -26,6 +26,15 @@ struct Identity<'a> {
     device: u64,
     inode: u64,
     generation: u32,
+}
+
+/// What went one way between two ends, of which one at least has a name.
+pub(super) struct NamedFlow {
+    pub(super) path: Path,
+    pub(super) via: Via,
+    pub(super) source: End,
+    pub(super) destination: End,
+    pub(super) sum: Sum,
 }
 
 /// The names of objects.
@@ -47,17 +56,25 @@ impl<'a> Names<'a> {
     }
 
     /// The flows of a process, most bytes first. An entry without any named end has none.
-    pub(super) fn flows(&self, entries: &Entries) -> Vec<(Path, End, End, Sum)> {
+    pub(super) fn flows(&self, entries: &Entries) -> Vec<NamedFlow> {
         let groups = entries.group(|key: &EntryKey| {
             let source = self.key(key.source_kind, key.source);
             let destination = self.key(key.destination_kind, key.destination);
             let named = source.object.is_some() || destination.object.is_some();
-            named.then_some((key.path, source, destination))
+            named.then_some((key.path, key.via(), source, destination))
         });
         let end = |key| self.end(key);
-        let mut flows: Vec<_> =
-            groups.into_iter().map(|((path, from, to), sum)| (path, end(from), end(to), sum)).collect();
-        flows.sort_by_key(|(_, _, _, sum)| Reverse(sum.bytes));
+        let mut flows: Vec<_> = groups
+            .into_iter()
+            .map(|((path, via, from, to), sum)| NamedFlow {
+                path,
+                via,
+                source: end(from),
+                destination: end(to),
+                sum,
+            })
+            .collect();
+        flows.sort_by_key(|flow| Reverse(flow.sum.bytes));
         flows
     }
 

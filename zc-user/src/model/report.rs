@@ -239,7 +239,7 @@ pub struct End {
 }
 
 /// How the kernel was asked to move bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Via {
     /// A system call of its own.
@@ -283,6 +283,10 @@ pub struct Figures {
     pub evidence: Evidence,
     /// Why.
     pub reason: Option<Reason>,
+    /// Payload that the kernel counts in `rchar` of `/proc/PID/io`: not what the recv family, splices and rings move.
+    pub rchar_bytes: u64,
+    /// Payload that the kernel counts in `wchar`.
+    pub wchar_bytes: u64,
 }
 
 /// Whether payload was copied.

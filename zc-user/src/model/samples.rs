@@ -160,6 +160,10 @@ struct RowKeyFields {
     flags: u8,
     source: u32,
     destination: u32,
+    #[serde(default)]
+    through: u32,
+    #[serde(skip)]
+    reserved: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -172,6 +176,10 @@ struct RowValueFields {
     flags: u32,
     process_start_ns: u64,
     bytes: u64,
+    #[serde(default)]
+    copied: u64,
+    #[serde(default)]
+    by_reference: u64,
     transfers: u64,
     #[serde(with = "CostsFields")]
     own: Costs,
@@ -187,4 +195,6 @@ struct CostsFields {
     involuntary: u64,
     minor: u64,
     major: u64,
+    #[serde(default)]
+    device_read_bytes: u64,
 }

@@ -131,6 +131,9 @@ const MEMBERS: &[(&str, &str, Field)] = members![
     "pt_regs"."di" => regs_arg0,
     "pt_regs"."si" => regs_arg1,
     "pt_regs"."dx" => regs_arg2,
+    "pt_regs"."r10" => regs_arg3,
+    "pt_regs"."r8" => regs_arg4,
+    "pt_regs"."r9" => regs_arg5,
 ];
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod btf;
 pub mod facts;
 pub mod hook;
+mod load;
 pub mod session;
 
 /// The kernel programs, or nothing in a build without an eBPF toolchain.

@@ -3,12 +3,13 @@
 use std::{
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::Path,
+    thread,
 };
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Array, MapError},
-    programs::{BtfTracePoint, Program, ProgramError, TracePoint},
+    programs::Program,
     sys::Stats,
 };
 use zc_common::{
@@ -25,6 +26,7 @@ use super::{
     btf::{self, BtfError},
     facts,
     hook::{HOOKS, Hook, Method, When},
+    load::{chain, load_programs, refusal},
 };
 use crate::model::report::{self, HookStatus};
 
@@ -159,10 +161,11 @@ impl Session {
     pub fn start(options: &Options) -> Result<Self, SessionError> {
         let (mut ebpf, btf) = load(options)?;
         let mut hooks = Vec::with_capacity(HOOKS.len());
+        let mut loaded = load_programs(&mut ebpf, &btf, |hook| unwanted(hook, options).is_none());
         for hook in HOOKS {
             let status = match unwanted(hook, options) {
                 Some(reason) => Status::Disabled(reason),
-                None => match attach(&mut ebpf, &btf, hook) {
+                None => match loaded.attach(&mut ebpf, hook) {
                     Ok(()) => Status::Attached,
                     Err(error) if hook.required => {
                         return Err(SessionError::Hook {
@@ -234,13 +237,16 @@ pub fn try_all() -> Vec<HookState> {
     };
     let loaded = load(&options);
     let (mut programs, refused) = match loaded {
-        Ok(programs) => (Some(programs), String::new()),
+        Ok((mut ebpf, btf)) => {
+            let loaded = load_programs(&mut ebpf, &btf, |_| true);
+            (Some((ebpf, loaded)), String::new())
+        }
         Err(error) => (None, error.to_string()),
     };
     let try_one = |hook: &Hook| {
         let status = match &mut programs {
             None => Status::Unavailable(refused.clone()),
-            Some((ebpf, btf)) => match attach(ebpf, btf, hook) {
+            Some((ebpf, loaded)) => match loaded.attach(ebpf, hook) {
                 Ok(()) => Status::Attached,
                 Err(error) => Status::Unavailable(refusal(&error)),
             },
@@ -258,8 +264,17 @@ fn load(options: &Options) -> Result<(Ebpf, Btf), SessionError> {
     if let Some(missing) = facts::missing_privileges() {
         return Err(SessionError::NotPermitted(missing));
     }
-    let offsets = btf::read_offsets(Path::new(btf::VMLINUX))?;
-    let btf = Btf::from_sys_fs().map_err(|error| SessionError::Load { message: error.to_string() })?;
+    // The same file three times over: for our offsets, for the types of tracepoints, and by aya for itself. It takes
+    // as long as all the rest here, so they are read at the same time.
+    let (offsets, btf, mut loader) = thread::scope(|scope| {
+        let offsets = scope.spawn(|| btf::read_offsets(Path::new(btf::VMLINUX)));
+        let btf = scope.spawn(Btf::from_sys_fs);
+        let loader = EbpfLoader::new();
+        (offsets.join(), btf.join(), loader)
+    });
+    let offsets = offsets.map_err(|_| panicked())??;
+    let btf = btf.map_err(|_| panicked())?;
+    let btf = btf.map_err(|error| SessionError::Load { message: error.to_string() })?;
     let Sizes { rows, objects, threads, ring_bytes, pair_sets, flows } = options.sizes;
     let (pid_ns_device, pid_ns_inode) = pid_namespace()?;
     let flag = |wanted, flag| if wanted { flag } else { 0 };
@@ -272,7 +287,7 @@ fn load(options: &Options) -> Result<(Ebpf, Btf), SessionError> {
         flags: flag(options.follow, FOLLOW) | flag(options.count_calls, COUNT_CALLS),
         ring_bytes: ring_bytes.into(),
     };
-    let ebpf = EbpfLoader::new()
+    let ebpf = loader
         .btf(Some(&btf))
         .override_global(CONFIG, &config, true)
         .override_global(OFFSETS, &offsets, true)
@@ -287,6 +302,11 @@ fn load(options: &Options) -> Result<(Ebpf, Btf), SessionError> {
     Ok((ebpf, btf))
 }
 
+/// With `panic = "abort"` nobody sees this.
+fn panicked() -> SessionError {
+    SessionError::Load { message: format!("reading {} failed", btf::VMLINUX) }
+}
+
 /// Why a hook is left out, when it is.
 fn unwanted(hook: &Hook, options: &Options) -> Option<&'static str> {
     match hook.when {
@@ -297,29 +317,6 @@ fn unwanted(hook: &Hook, options: &Options) -> Option<&'static str> {
     }
 }
 
-/// Loads one program and attaches it everywhere.
-fn attach(ebpf: &mut Ebpf, btf: &Btf, hook: &Hook) -> Result<(), ProgramError> {
-    let unknown = || ProgramError::InvalidName { name: hook.program.to_owned() };
-    let program = ebpf.program_mut(hook.program).ok_or_else(unknown)?;
-    match hook.method {
-        Method::TpBtf => {
-            let program: &mut BtfTracePoint = program.try_into()?;
-            for target in hook.targets {
-                program.load(target, btf)?;
-                program.attach()?;
-            }
-        }
-        Method::Tracepoint => {
-            let program: &mut TracePoint = program.try_into()?;
-            program.load()?;
-            for target in hook.targets {
-                program.attach("syscalls", target)?;
-            }
-        }
-    }
-    Ok(())
-}
-
 /// The PID namespace of this process, as `bpf_get_ns_current_pid_tgid` wants it named.
 fn pid_namespace() -> Result<(u64, u64), SessionError> {
     const FILE: &str = "/proc/self/ns/pid";
@@ -327,33 +324,4 @@ fn pid_namespace() -> Result<(u64, u64), SessionError> {
         message: format!("cannot tell which processes are meant, as {FILE} cannot be read: {error}"),
     })?;
     Ok((metadata.dev(), metadata.ino()))
-}
-
-/// A refusal in words: what the kernel said, and the end of the verifier's log, where its reason is.
-fn refusal(error: &ProgramError) -> String {
-    const LOG_LINES: usize = 3;
-    if let ProgramError::LoadError { io_error, verifier_log } = error {
-        let log = verifier_log.to_string();
-        let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-        if lines.is_empty() {
-            return format!("the kernel refuses this type of program ({io_error})");
-        }
-        let last = lines[lines.len().saturating_sub(LOG_LINES)..].join(" / ");
-        return format!("the verifier refuses the program ({io_error}): {last}");
-    }
-    chain(error)
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -172,7 +172,7 @@ fn totals_of_ended_and_of_living_threads_add_up_once() {
     let mut ended = row(Path::Thread, MEMORY, MEMORY, 0, 0);
     ended.key.tid = 813;
     ended.value.flags = both;
-    ended.value.own = Costs { calls: 100, voluntary: 1, involuntary: 2, minor: 30, major: 4 };
+    ended.value.own = Costs { calls: 100, voluntary: 1, involuntary: 2, minor: 30, major: 4, ..Costs::NONE };
     ended.value.transfers = 20;
     let mut samples = samples();
     samples.rows = vec![ended];

@@ -1,0 +1,112 @@
+//! Having programs verified, and attaching them.
+
+use std::{
+    collections::HashMap,
+    num::NonZero,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use aya::{
+    Btf, Ebpf,
+    programs::{BtfTracePoint, Program, ProgramError, TracePoint},
+};
+
+use super::hook::{HOOKS, Hook, Method};
+
+/// What became of the programs of hooks, by program.
+pub(super) struct Loaded(HashMap<&'static str, Result<(), ProgramError>>);
+
+/// Has the kernel verify the programs of all wanted hooks, several at a time: that is most of the time that it takes
+/// to start.
+pub(super) fn load_programs(ebpf: &mut Ebpf, btf: &Btf, wanted: impl Fn(&Hook) -> bool) -> Loaded {
+    let work: Vec<_> = ebpf
+        .programs_mut()
+        .filter_map(|(name, program)| {
+            let hook = HOOKS.iter().find(|hook| hook.program == name && wanted(hook))?;
+            Some((hook, program))
+        })
+        .collect();
+    let (results, work) = (Mutex::new(HashMap::new()), Mutex::new(work));
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(HOOKS.len());
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((hook, program)) = lock(&work).pop() {
+                    let result = load_program(program, btf, hook);
+                    lock(&results).insert(hook.program, result);
+                }
+            });
+        }
+    });
+    Loaded(results.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Nothing that is done under these locks can fail half-way.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn load_program(program: &mut Program, btf: &Btf, hook: &Hook) -> Result<(), ProgramError> {
+    match hook.method {
+        Method::TpBtf => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            program.load(hook.targets[0], btf)
+        }
+        Method::Tracepoint => {
+            let program: &mut TracePoint = program.try_into()?;
+            program.load()
+        }
+    }
+}
+
+impl Loaded {
+    /// Attaches the program of a hook everywhere, if it could be loaded.
+    pub(super) fn attach(&mut self, ebpf: &mut Ebpf, hook: &Hook) -> Result<(), ProgramError> {
+        let unknown = || ProgramError::InvalidName { name: hook.program.to_owned() };
+        self.0.remove(hook.program).ok_or_else(unknown)??;
+        let program = ebpf.program_mut(hook.program).ok_or_else(unknown)?;
+        match hook.method {
+            Method::TpBtf => {
+                let program: &mut BtfTracePoint = program.try_into()?;
+                program.attach()?;
+            }
+            Method::Tracepoint => {
+                let program: &mut TracePoint = program.try_into()?;
+                for target in hook.targets {
+                    program.attach("syscalls", target)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A refusal in words: what the kernel said, and the end of the verifier's log, where its reason is.
+pub(super) fn refusal(error: &ProgramError) -> String {
+    const LOG_LINES: usize = 3;
+    if let ProgramError::LoadError { io_error, verifier_log } = error {
+        let log = verifier_log.to_string();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+        if lines.is_empty() {
+            return format!("the kernel refuses this type of program ({io_error})");
+        }
+        let last = lines[lines.len().saturating_sub(LOG_LINES)..].join(" / ");
+        return format!("the verifier refuses the program ({io_error}): {last}");
+    }
+    chain(error)
+}
+
+/// An error with its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
