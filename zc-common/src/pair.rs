@@ -34,6 +34,11 @@ pub trait Word {
     fn store(&self, value: u64);
     /// Writes `new` if the word is `old`; says whether it was.
     fn swap_if(&self, old: u64, new: u64) -> bool;
+    /// Whether the process whose memory this is ([`crate::thread::memory_id`]) may still write. What nobody can write
+    /// any more makes room without being missed.
+    fn is_alive(_memory: u64) -> bool {
+        true
+    }
     /// [`fill_free`]. The kernel side has it as a function that the verifier looks at once, and not at each place
     /// that calls it.
     fn fill_free(set: &Set<Self>, piece: &Piece, source: &Source) -> bool
@@ -351,7 +356,9 @@ pub fn put<W: Word>(set: &Set<W>, piece: &Piece, source: Source) {
     let state = set.state(oldest);
     let way = set.way(oldest);
     if fill(set, oldest, state, piece, source) {
-        set.forget(way.memory, way.granule, state.low(), state.high());
+        if W::is_alive(way.memory) {
+            set.forget(way.memory, way.granule, state.low(), state.high());
+        }
     } else {
         set.forget(piece.memory, piece.granule, piece.low, piece.high);
     }

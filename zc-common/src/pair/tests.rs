@@ -24,7 +24,13 @@ impl Word for Cell<u64> {
         }
         same
     }
+    fn is_alive(memory: u64) -> bool {
+        memory != DEAD
+    }
 }
+
+/// The memory of a process that has ended.
+const DEAD: u64 = 99;
 
 fn empty_set() -> Set<Cell<u64>> {
     Set::new([const { Cell::new(0) }; WAYS])
@@ -183,6 +189,18 @@ fn a_full_set_forgets_the_oldest_and_says_so_when_it_would_have_been_wanted() {
     assert!(machine.complete, "nothing was written yet that could have had a partner");
     assert!(machine.write(1, 0, 10).is_empty(), "the oldest");
     assert!(!machine.complete);
+}
+
+#[test]
+fn what_ended_processes_left_makes_room_without_being_missed() {
+    let mut machine = Machine::new(1);
+    for buffer in 0..WAYS as u64 {
+        machine.read(DEAD, buffer * 100, 10, 1);
+    }
+    machine.read(1, 0, 10, 1);
+    assert!(machine.write(1, 5000, 10).is_empty());
+    assert!(machine.complete, "nobody writes from there any more");
+    assert_eq!(bytes(&machine.write(1, 0, 10), 1), 10);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use zc_common::{
 
 use crate::{
     kernel::{global, lowest_bit, probe_user, swap_if},
-    maps::lose,
+    maps::{is_traced, lose},
     row::{self, Entry},
     thread::CallCosts,
 };
@@ -49,6 +49,10 @@ impl Word for MapWord {
     #[inline(always)]
     fn swap_if(&self, old: u64, new: u64) -> bool {
         swap_if(self.0.get(), old, new)
+    }
+    #[inline(always)]
+    fn is_alive(memory: u64) -> bool {
+        is_traced((memory >> 32) as u32)
     }
     #[inline(always)]
     fn fill_free(set: &Set<Self>, piece: &Piece, source: &Source) -> bool {
