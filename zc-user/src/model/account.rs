@@ -196,4 +196,6 @@ fn figures(sum: &Sum, counted: Counted) -> Figures {
 }
 
 #[cfg(test)]
+mod conservation;
+#[cfg(test)]
 mod tests;
