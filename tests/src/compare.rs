@@ -268,8 +268,8 @@ mod tests {
                 "paths": [row("read+write", "tcp", 100, 5, 2, 200), row("read", "memory", 50, 1, 1, 50)]
             }],
             "flows": [{
-                "pid": 7, "path": "read", "source": {"kind": "file", "name": "/in"},
-                "destination": {"kind": "memory", "name": null}, "bytes": 50, "transfers": 1, "syscalls": 1,
+                "pid": 7, "path": "read", "source": {"kind": "file", "name": "/in", "local": null},
+                "destination": {"kind": "memory", "name": null, "local": null}, "bytes": 50, "transfers": 1, "syscalls": 1,
                 "verdict": "copied"
             }]
         })

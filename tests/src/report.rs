@@ -184,6 +184,8 @@ pub struct End {
     pub kind: Kind,
     #[serde(deserialize_with = "present")]
     pub name: Option<String>,
+    #[serde(deserialize_with = "present")]
+    pub local: Option<String>,
 }
 
 impl Report {

@@ -124,6 +124,12 @@ fn nginx_with_sendfile_sends_bodies_by_sendfile_and_headers_by_write() {
     assert_eq!(sum(&report, "read+write", Kind::File, Kind::Tcp), 0);
     assert_eq!(flow(&report, "sendfile", &nginx.path("www/large.bin")), LARGE_GETS * SIZE as u64);
     assert_eq!(flow(&report, "sendfile", &nginx.path("www/small.bin")), SMALL_GETS * SMALL as u64);
+    let own = format!("127.0.0.1:{}", nginx.port);
+    for flow in report.flows.iter().filter(|flow| flow.path == "sendfile") {
+        let to = &flow.destination;
+        assert_eq!(to.local.as_deref(), Some(own.as_str()), "the server's end");
+        assert!(to.name.as_ref().is_some_and(|peer| *peer != own), "the client's end: {:?}", to.name);
+    }
     let log = report.flow_bytes(None, "write", None, Some(&nginx.text("access.log")));
     assert_eq!(log, fs::metadata(nginx.path("access.log")).expect("the log").len());
     // Whether the pages really went out by reference is not known yet, and must not be claimed.

@@ -81,7 +81,7 @@ fn json_has_the_fields_of_the_contract_in_its_order() {
     );
     let expected: Vec<_> = expected.split_whitespace().collect();
     assert_eq!(keys[..expected.len()], expected);
-    let flow = format!("pid start_ns path via source kind name destination kind name {figures}");
+    let flow = format!("pid start_ns path via source kind name local destination kind name local {figures}");
     let flow: Vec<_> = flow.split_whitespace().collect();
     assert_eq!(keys[keys.len() - flow.len()..], flow);
     assert!(text.contains("\"start\": \"2026-03-01T12:00:00Z\""), "{text}");

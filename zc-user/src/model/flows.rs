@@ -23,6 +23,7 @@ struct EndKey<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Identity<'a> {
     name: &'a str,
+    local: Option<&'a str>,
     device: u64,
     inode: u64,
     generation: u32,
@@ -63,7 +64,7 @@ impl<'a> Names<'a> {
             let named = source.object.is_some() || destination.object.is_some();
             named.then_some((key.path, key.via(), source, destination))
         });
-        let end = |key| self.end(key);
+        let end = |key: EndKey<'_>| self.end(&key);
         let mut flows: Vec<_> = groups
             .into_iter()
             .map(|((path, via, from, to), sum)| NamedFlow {
@@ -82,12 +83,13 @@ impl<'a> Names<'a> {
         EndKey { kind, object: self.objects.get(&id).and_then(Identity::of) }
     }
 
-    fn end(&self, key: EndKey<'_>) -> End {
-        let name = key.object.map(|identity| {
-            let suffix = if self.deleted.get(&identity) == Some(&true) { " (deleted)" } else { "" };
+    fn end(&self, key: &EndKey<'_>) -> End {
+        let name = key.object.as_ref().map(|identity| {
+            let suffix = if self.deleted.get(identity) == Some(&true) { " (deleted)" } else { "" };
             format!("{}{suffix}", identity.name)
         });
-        End { kind: key.kind, name }
+        let local = key.object.as_ref().and_then(|identity| identity.local).map(str::to_owned);
+        End { kind: key.kind, name, local }
     }
 }
 
@@ -95,6 +97,6 @@ impl<'a> Identity<'a> {
     fn of(object: &'a ObjectSample) -> Option<Self> {
         let ObjectSample { kind: _, device, inode, generation, deleted: _, name, local } = object;
         let name = name.as_deref().or(local.as_deref())?;
-        Some(Self { name, device: *device, inode: *inode, generation: *generation })
+        Some(Self { name, local: local.as_deref(), device: *device, inode: *inode, generation: *generation })
     }
 }

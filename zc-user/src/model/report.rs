@@ -234,8 +234,11 @@ pub struct End {
     /// What it is.
     #[serde(with = "names::kind")]
     pub kind: Kind,
-    /// Path, address or number.
+    /// Path, address or number. Of a socket with a peer, the peer's address.
     pub name: Option<String>,
+    /// A socket's own address.
+    #[serde(default)]
+    pub local: Option<String>,
 }
 
 /// How the kernel was asked to move bytes.

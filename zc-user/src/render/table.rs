@@ -233,7 +233,11 @@ impl<'a> Table<'a> {
 
     /// The names of both ends within `room` columns; a short one leaves its room to the other.
     fn ends(&self, source: &End, destination: &End, room: usize) -> (String, String) {
+        let verbose = self.options.verbose;
         let name = |end: &End| match (&end.name, end.kind) {
+            (Some(name), _) if verbose && end.local.as_ref().is_some_and(|local| local != name) => {
+                format!("{} (own end {})", human::printable(name), end.local.as_deref().unwrap_or_default())
+            }
             (Some(name), _) => human::printable(name),
             (None, kind @ (Kind::Memory | Kind::Unknown)) => kind.name().to_owned(),
             (None, kind) => format!("({})", kind.name()),

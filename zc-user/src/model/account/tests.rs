@@ -226,7 +226,7 @@ fn flows_have_named_ends_and_merge_ids_of_one_object() {
         flows,
         [(40, Some("/a"), None), (30, Some("/a (deleted)"), None), (5, None, Some("127.0.0.1:53"))]
     );
-    assert_eq!(report.flows[0].destination, End { kind: Kind::Memory, name: None });
+    assert_eq!(report.flows[0].destination, End { kind: Kind::Memory, name: None, local: None });
 }
 
 #[test]
