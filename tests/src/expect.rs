@@ -208,7 +208,7 @@ impl Ledger {
     ) -> &mut Self {
         let (rchar, wchar) = match path {
             "read" => (bytes, 0),
-            "write" => (0, bytes),
+            "write" | "mmap+write" => (0, bytes),
             _ => (bytes, bytes),
         };
         self.moved("syscall", path, ends, (bytes, rchar, wchar), syscalls, transfers)

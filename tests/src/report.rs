@@ -13,7 +13,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 }
 
 /// Every loss that can be declared, zero or not.
-pub const LOST: [&str; 10] = [
+pub const LOST: [&str; 11] = [
     "ring_full",
     "rows_full",
     "threads_full",
@@ -23,6 +23,7 @@ pub const LOST: [&str; 10] = [
     "flows_overflow",
     "iov_unread",
     "compat_calls",
+    "mappings_unread",
     "missed_runs",
 ];
 

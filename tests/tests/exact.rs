@@ -72,6 +72,13 @@ exactly! {
     buffers_handed_to_another_thread_pair: "pairs-handover";
     buffers_handed_to_a_new_thread_pair: "pairs-late-thread";
     threads_that_write_parts_of_one_read_pair: "pairs-quarters";
+    writes_from_a_mapped_file_come_from_the_file: "mapped-writes";
+    a_large_write_from_a_mapping_is_one_transfer: "mapped-large";
+    a_header_before_a_mapped_body_is_a_leg: "mapped-header";
+    memory_that_may_differ_from_its_file_is_memory: "mapped-memory";
+    a_write_across_mappings_is_told_apart_by_the_byte: "mapped-spans";
+    what_was_read_into_a_mapping_pairs_before_its_file_does: "mapped-filled";
+    mappings_in_the_same_place_are_told_apart: "mapped-anew";
     threads_add_up_to_their_process: "threads";
     threads_of_a_process_share_its_flows: "brief-threads";
     calls_before_a_threads_exec_are_the_processs: "thread-exec";

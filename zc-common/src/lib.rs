@@ -12,6 +12,7 @@
 
 pub mod config;
 pub mod loss;
+pub mod mapping;
 pub mod maps;
 pub mod object;
 pub mod pair;

@@ -23,11 +23,14 @@ pub enum Loss {
     IovUnread = 7,
     /// A call through a compatibility entry (32-bit, x32): counted as a call, its bytes are not.
     CompatCalls = 8,
+    /// The mappings of a process could not be looked at when it wrote from memory that was not known: its bytes stay
+    /// a leg, also when they came from a mapped file.
+    MappingsUnread = 9,
 }
 
 impl Loss {
     /// Every counter, in the order of the report.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::RingFull,
         Self::RowsFull,
         Self::ThreadsFull,
@@ -37,6 +40,7 @@ impl Loss {
         Self::FlowsOverflow,
         Self::IovUnread,
         Self::CompatCalls,
+        Self::MappingsUnread,
     ];
 
     /// The name of the counter in the report.
@@ -51,6 +55,7 @@ impl Loss {
             Self::FlowsOverflow => "flows_overflow",
             Self::IovUnread => "iov_unread",
             Self::CompatCalls => "compat_calls",
+            Self::MappingsUnread => "mappings_unread",
         }
     }
 }

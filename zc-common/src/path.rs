@@ -12,6 +12,8 @@ pub enum Path {
     Write = 2,
     /// Bytes written from the very user memory they had been read into.
     ReadWrite = 3,
+    /// Bytes written from memory that maps a file: nothing had read them.
+    MmapWrite = 5,
     /// sendfile(2), `sendfile64` in the kernel.
     Sendfile = 8,
     /// `copy_file_range(2)`.
@@ -20,8 +22,8 @@ pub enum Path {
 
 impl Path {
     /// Every path that a row of the report can have.
-    pub const ALL: [Self; 5] =
-        [Self::Read, Self::Write, Self::ReadWrite, Self::Sendfile, Self::CopyFileRange];
+    pub const ALL: [Self; 6] =
+        [Self::Read, Self::Write, Self::ReadWrite, Self::MmapWrite, Self::Sendfile, Self::CopyFileRange];
 
     /// The path of a number from a map, if it is one.
     pub const fn from_u8(value: u8) -> Option<Self> {
@@ -30,6 +32,7 @@ impl Path {
             1 => Self::Read,
             2 => Self::Write,
             3 => Self::ReadWrite,
+            5 => Self::MmapWrite,
             8 => Self::Sendfile,
             12 => Self::CopyFileRange,
             _ => return None,
@@ -43,6 +46,7 @@ impl Path {
             Self::Read => "read",
             Self::Write => "write",
             Self::ReadWrite => "read+write",
+            Self::MmapWrite => "mmap+write",
             Self::Sendfile => "sendfile",
             Self::CopyFileRange => "copy_file_range",
         }

@@ -1,7 +1,9 @@
 //! The state of a traced thread.
 
 use crate::{
-    assert_layout, pod,
+    assert_layout,
+    mapping::{MAPPINGS, Mapping},
+    pod,
     row::{Costs, RowKey, RowValue},
 };
 
@@ -44,6 +46,10 @@ pub struct Thread {
     pub recent: [Recent; RECENT],
     /// Descriptors seen lately, by the low bits of their number.
     pub descriptors: [Descriptor; DESCRIPTORS],
+    /// `task_struct.mm`: which generation the ranges below are of.
+    pub mm: u64,
+    /// Ranges of memory seen lately.
+    pub mappings: [Mapping; MAPPINGS],
 }
 
 /// How many rows a thread keeps at hand: one for each sort of path.
@@ -144,8 +150,18 @@ pub struct Descriptor {
 assert_layout!(Descriptor, 40, [u64, u64, u64, u32, i32, u32, u8, [u8; 3]]);
 assert_layout!(
     Thread,
-    40 + 48 + 16 + 16 + 32 + 40 * RECENT + 40 * DESCRIPTORS,
-    [[u64; 5], Costs, [u64; 2], [u32; 4], RowKey, [Recent; RECENT], [Descriptor; DESCRIPTORS]]
+    40 + 48 + 16 + 16 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 8 + 32 * MAPPINGS,
+    [
+        [u64; 5],
+        Costs,
+        [u64; 2],
+        [u32; 4],
+        RowKey,
+        [Recent; RECENT],
+        [Descriptor; DESCRIPTORS],
+        u64,
+        [Mapping; MAPPINGS]
+    ]
 );
 assert_layout!(Recent, 40, [[u32; 6], u64, [u32; 2]]);
 pod!(Thread, Recent, Descriptor);

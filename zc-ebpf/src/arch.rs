@@ -37,6 +37,22 @@ pub(crate) fn data_call(number: u64) -> Option<DataCall> {
     })
 }
 
+/// Calls that take memory away from the process, or may change what is there: mmap, mprotect, munmap, brk, mremap,
+/// shmat, shmdt, `remap_file_pages`, `pkey_mprotect`.
+#[inline(always)]
+pub(crate) fn changes_mappings(number: u64) -> bool {
+    matches!(number, 9..=12 | 25 | 30 | 67 | 216 | 329)
+}
+
+/// The call is an mmap that takes a free place (no `MAP_FIXED` in its fourth argument), so that what was known of
+/// other places still holds.
+#[inline(always)]
+pub(crate) fn maps_beside(number: u64, registers: Typed) -> bool {
+    const MAP_FIXED: u64 = 0x10;
+    let flags: u64 = typed!(registers, regs_arg3);
+    number == 9 && flags & MAP_FIXED == 0
+}
+
 /// The return of clone, fork, vfork or clone3 in the child, which never made that call.
 #[inline(always)]
 pub(crate) fn is_birth(number: u64, result: i64) -> bool {

@@ -3,6 +3,7 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use zc_common::{
     loss::Loss,
+    mapping::{MAPPINGS, Mapping},
     row::{Costs, RowKey},
     thread::{DESCRIPTORS, Descriptor, RECENT, Recent, Thread, memory_id},
 };
@@ -39,6 +40,8 @@ static EMPTY: Thread = Thread {
         kind: 0,
         reserved: [0; 3],
     }; DESCRIPTORS],
+    mm: 0,
+    mappings: [Mapping::NONE; MAPPINGS],
 };
 
 /// What a call cost besides itself.
@@ -111,6 +114,7 @@ pub(crate) fn create(task: Typed, tgid: u32) -> Option<*mut Thread> {
         (*thread).process_start_ns = process_start_ns;
         (*thread).memory = memory_id(tgid, process_start_ns, exec_id);
         (*thread).tgid = tgid;
+        (*thread).mm = typed!(task, task_mm);
     }
     Some(thread)
 }

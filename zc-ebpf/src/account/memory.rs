@@ -1,23 +1,24 @@
 //! Walking the user memory of a call, piece by piece, for the pairing of reads with writes.
 
-use core::{cell::UnsafeCell, ffi::c_void};
+mod sets;
 
-use aya_ebpf::{
-    helpers::generated::bpf_loop,
-    macros::map,
-    maps::{Array, PerCpuArray},
-};
+use core::ffi::c_void;
+
+use aya_ebpf::{helpers::generated::bpf_loop, macros::map, maps::PerCpuArray};
 use zc_common::{
     loss::Loss,
-    maps::PAIR_SETS_DEFAULT,
-    pair::{self, Piece, Quick, Set, Source, Taken, WAYS, Word},
-    row::SOURCE_FLAGS,
+    mapping::Mapping,
+    pair::{self, Piece, Quick, Source, Taken, WAYS},
+    path::Path,
+    row::{MAPPED_SOURCE, SOURCE_FLAGS},
     thread::Thread,
 };
 
+use self::sets::set_of;
 use crate::{
-    kernel::{global, lowest_bit, probe_user, swap_if},
-    maps::{is_traced, lose},
+    kernel::{lowest_bit, probe_user},
+    mapping::{self, zc_find_mapping},
+    maps::lose,
     row::{self, Entry},
     thread::CallCosts,
 };
@@ -27,49 +28,6 @@ const PIECES_MAX: u32 = 1024;
 
 /// How many sources one write is split into; a power of two.
 const SHARES: usize = 16;
-
-/// A word of a set, in map memory.
-#[repr(transparent)]
-struct MapWord(UnsafeCell<u64>);
-
-// SAFETY: other CPUs see volatile accesses and atomic swaps.
-unsafe impl Sync for MapWord {}
-
-impl Word for MapWord {
-    #[inline(always)]
-    fn load(&self) -> u64 {
-        // SAFETY: map memory.
-        unsafe { self.0.get().read_volatile() }
-    }
-    #[inline(always)]
-    fn store(&self, value: u64) {
-        // SAFETY: map memory.
-        unsafe { self.0.get().write_volatile(value) };
-    }
-    #[inline(always)]
-    fn swap_if(&self, old: u64, new: u64) -> bool {
-        swap_if(self.0.get(), old, new)
-    }
-    #[inline(always)]
-    fn is_alive(memory: u64) -> bool {
-        is_traced((memory >> 32) as u32)
-    }
-    #[inline(always)]
-    fn fill_free(set: &Set<Self>, piece: &Piece, source: &Source) -> bool {
-        zc_fill_free(set, piece, source) != 0
-    }
-}
-
-/// A global function: the verifier looks at it once, and not again at each call.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn zc_fill_free(set: *const Set<MapWord>, piece: *const Piece, source: *const Source) -> u64 {
-    if set.is_null() || piece.is_null() || source.is_null() {
-        return 0;
-    }
-    // SAFETY: the only caller passes references.
-    unsafe { u64::from(pair::fill_free(&*set, &*piece, &*source)) }
-}
 
 /// What a write takes from one source.
 #[repr(C)]
@@ -147,6 +105,8 @@ struct Walk {
     taken: u64,
     /// What is put.
     source: Source,
+    /// The range that what is taken lies in.
+    mapping: Mapping,
     /// How many of `shares` are used.
     used: u64,
     shares: [Share; SHARES],
@@ -164,32 +124,66 @@ impl Walk {
         self.vector = memory.address;
         self.left = if memory.shape == Shape::Buffer { bytes } else { 0 };
         self.left_after = bytes - self.left;
+        self.mapping = Mapping::NONE;
         self.taken = 0;
         self.used = 0;
     }
 
-    /// The next piece; `None` when the call's bytes are used up, or its vector cannot be read. Of an empty
-    /// entry of a vector, an empty piece.
+    /// Goes on to the next buffer when this one is used up; false when the call's bytes are, or its vector cannot be
+    /// read.
     #[inline(always)]
-    fn next(&mut self) -> Option<Piece> {
+    fn has_buffer(&mut self) -> bool {
         if self.left == 0 {
             if self.left_after == 0 {
-                return None;
+                return false;
             }
             let Some([base, len]) = probe_user::<[u64; 2]>(self.vector) else {
                 lose(Loss::IovUnread);
                 self.left_after = 0;
-                return None;
+                return false;
             };
             self.vector += 16;
             self.address = base;
             self.left = if len < self.left_after { len } else { self.left_after };
             self.left_after -= self.left;
         }
-        let piece = Piece::first(self.memory, self.address, self.left);
-        self.address += piece.len();
-        self.left -= piece.len();
-        Some(piece)
+        true
+    }
+
+    /// The next piece of the next `bytes` bytes, which are in one buffer. Of an empty entry of a vector, an empty piece.
+    #[inline(always)]
+    fn next(&mut self, bytes: u64) -> Piece {
+        let piece = Piece::first(self.memory, self.address, bytes);
+        self.skip(piece.len());
+        piece
+    }
+
+    #[inline(always)]
+    fn skip(&mut self, bytes: u64) {
+        self.address += bytes;
+        self.left -= bytes;
+    }
+
+    /// How many of the next bytes are in one buffer and in one mapping.
+    #[inline(always)]
+    fn bytes_of_mapping(&mut self) -> u64 {
+        if self.left == 0 {
+            return 0;
+        }
+        if !self.mapping.has(self.address) {
+            zc_find_mapping(self.address, &raw mut self.mapping);
+        }
+        let room = self.mapping.end - self.address;
+        if self.left < room { self.left } else { room }
+    }
+
+    /// Notes bytes that no read has filled and that are those of a file.
+    #[inline(always)]
+    fn take_from_file(&mut self, bytes: u64) {
+        let source = self.mapping.source();
+        if !self.note(&Taken { bytes, source }) {
+            lose(Loss::PairsTruncated);
+        }
     }
 
     #[inline(always)]
@@ -233,15 +227,6 @@ impl Walk {
     }
 }
 
-/// Memory that was read into and not yet written from.
-#[map]
-static PAIRS: Array<Set<MapWord>> = Array::with_max_entries(PAIR_SETS_DEFAULT, 0);
-
-#[inline(always)]
-fn set_of(piece: &Piece) -> Option<&'static Set<MapWord>> {
-    PAIRS.get(piece.set_index(global!(CONFIG.pair_set_mask)))
-}
-
 /// Remembers that the memory of a read call was filled from `source`.
 #[inline(always)]
 pub(super) fn put(thread: *mut Thread, memory: &Memory, bytes: u64, source: Source) {
@@ -260,8 +245,8 @@ pub(super) fn put(thread: *mut Thread, memory: &Memory, bytes: u64, source: Sour
     }
 }
 
-/// Takes the bytes of a write call from what reads have put into its memory, and counts them in rows made
-/// from `entry`; returns how many.
+/// Takes the bytes of a write call from what reads have put into its memory, or from the files that are mapped there,
+/// and counts them in rows made from `entry`; returns how many.
 #[inline(always)]
 pub(super) fn take(thread: *mut Thread, memory: &Memory, bytes: u64, entry: &mut Entry) -> u64 {
     if let Some(piece) = memory.whole_piece(thread, bytes)
@@ -273,9 +258,16 @@ pub(super) fn take(thread: *mut Thread, memory: &Memory, bytes: u64, entry: &mut
                 add_share(thread, entry, &share);
                 return bytes;
             }
-            Quick::Nothing => return 0,
-            Quick::Unclear => {}
+            Quick::Nothing if mapping::is_memory(thread, memory.address, bytes) => return 0,
+            Quick::Nothing | Quick::Unclear => {}
         }
+    }
+    if memory.shape == Shape::Buffer
+        && let Some(mapping) = mapping::untouched_file(thread, memory.address, bytes)
+    {
+        let share = Share::new(mapping.source(), bytes);
+        add_share(thread, entry, &share);
+        return bytes;
     }
     let Some(walk) = WALK.get_ptr_mut(0) else { return 0 };
     // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
@@ -310,6 +302,8 @@ extern "C" fn zc_add_share(thread: *mut Thread, entry: *mut Entry, share: *const
 /// Adds what was taken from one source to its row.
 #[inline(always)]
 fn add_share(thread: *mut Thread, entry: &mut Entry, share: &Share) {
+    let is_mapped = share.source.flags & MAPPED_SOURCE != 0;
+    entry.key.path = if is_mapped { Path::MmapWrite } else { Path::ReadWrite } as u8;
     entry.key.flags = share.source.flags | entry.key.flags & !SOURCE_FLAGS;
     entry.key.source_kind = share.source.kind;
     entry.key.source = share.source.object;
@@ -353,7 +347,10 @@ extern "C" fn zc_put_piece(walk: *mut Walk) -> u64 {
     }
     // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
     let walk = unsafe { &mut *walk };
-    let Some(piece) = walk.next() else { return STOP };
+    if !walk.has_buffer() {
+        return STOP;
+    }
+    let piece = walk.next(walk.left);
     let Some(set) = set_of(&piece) else { return STOP };
     if !piece.is_empty() {
         pair::put(set, &piece, walk.source);
@@ -372,7 +369,17 @@ extern "C" fn zc_take_piece(walk: *mut Walk) -> u64 {
     }
     // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
     let walk = unsafe { &mut *walk };
-    let Some(piece) = walk.next() else { return STOP };
+    if !walk.has_buffer() {
+        return STOP;
+    }
+    let bytes = walk.bytes_of_mapping();
+    if bytes != 0 && walk.mapping.is_untouched_file() {
+        // However many there are.
+        walk.skip(bytes);
+        walk.take_from_file(bytes);
+        return u64::from(walk.is_done());
+    }
+    let piece = walk.next(bytes);
     let Some(set) = set_of(&piece) else { return STOP };
     let before = walk.taken;
     let mut way = 0;
@@ -385,8 +392,14 @@ extern "C" fn zc_take_piece(walk: *mut Walk) -> u64 {
         }
         way += 1;
     }
-    if walk.taken - before != piece.len() && set.forgotten().overlaps(&piece) {
-        lose(Loss::PairsEvicted);
+    let missed = piece.len() - (walk.taken - before);
+    if missed != 0 {
+        if set.forgotten().overlaps(&piece) {
+            lose(Loss::PairsEvicted);
+        }
+        if walk.mapping.is_file() {
+            walk.take_from_file(missed);
+        }
     }
     u64::from(walk.is_done())
 }

@@ -13,6 +13,7 @@ use self::{
 use crate::{
     arch::{self, DataCall},
     kernel::{Typed, typed},
+    mapping,
     maps::{has, lose},
     object, thread,
 };
@@ -28,9 +29,16 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed, result: i64) 
     }
     if arch::is_compat(task, number) {
         lose(Loss::CompatCalls);
+        // It may have been one of those that change mappings, under another number.
+        mapping::changed(thread);
         return;
     }
-    let Some(call) = arch::data_call(number) else { return };
+    let Some(call) = arch::data_call(number) else {
+        if arch::changes_mappings(number) && !arch::maps_beside(number, registers) {
+            mapping::changed(thread);
+        }
+        return;
+    };
     let costs = thread::call_costs(thread, task);
     let bytes = if result > 0 { result as u64 } else { 0 };
     match call {

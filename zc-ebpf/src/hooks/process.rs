@@ -14,6 +14,7 @@ use aya_ebpf::{
 use zc_common::{
     config::{COUNT_CALLS, FOLLOW},
     loss::Loss,
+    mapping::{MAPPINGS, Mapping},
     path::Path,
     record::{ARGS_BYTES, ExecRecord, ProcessRecord, RecordKind, RowRecord},
     row::{RowKey, RowValue, VALUE_CALLS_COUNTED, VALUE_FAULTS_COUNTED},
@@ -79,6 +80,8 @@ pub(crate) fn zc_exec(ctx: BtfTracePointContext) -> i32 {
         // SAFETY: map memory, only this thread's.
         unsafe {
             (*thread).memory = memory_id(tgid, (*thread).process_start_ns, typed!(task, task_self_exec_id));
+            (*thread).mm = typed!(task, task_mm);
+            (*thread).mappings = [Mapping::NONE; MAPPINGS];
             if begins {
                 (*thread).base.voluntary = typed!(task, task_nvcsw);
                 (*thread).base.involuntary = typed!(task, task_nivcsw);

@@ -45,6 +45,7 @@ pub fn infer(path: Path, source: EndKind, destination: EndKind, bytes: u64) -> C
     match path {
         Path::Read => Copies::of_legs(bytes, &[unknown_leg(source)], Reason::ReadIntoMemory),
         Path::Write => Copies::of_legs(bytes, &[unknown_leg(destination)], Reason::WrittenFromMemory),
+        Path::MmapWrite => Copies::of_legs(bytes, &[unknown_leg(destination)], Reason::WrittenFromMapping),
         Path::ReadWrite => {
             let legs = [unknown_leg(source), unknown_leg(destination)];
             Copies::of_legs(bytes, &legs, Reason::ThroughMemory)
@@ -133,7 +134,7 @@ mod tests {
 
     #[test]
     fn copies_of_the_table() {
-        use Path::{CopyFileRange, Read, ReadWrite, Sendfile, Write};
+        use Path::{CopyFileRange, MmapWrite, Read, ReadWrite, Sendfile, Write};
         let (tcp, tty, gone) = (end(Kind::Tcp), end(Kind::Tty), end(Kind::Unknown));
         let table = [
             (Read, FILE, MEMORY, Some(7), 0, Reason::ReadIntoMemory),
@@ -143,6 +144,9 @@ mod tests {
             (Write, MEMORY, end(Kind::Pipe), Some(7), 0, Reason::WrittenFromMemory),
             (Write, MEMORY, tty, None, 7, Reason::DriverDecides),
             (Write, MEMORY, end(Kind::Device), None, 7, Reason::DriverDecides),
+            (MmapWrite, FILE, tcp, Some(7), 0, Reason::WrittenFromMapping),
+            (MmapWrite, FILE, DIRECT, None, 7, Reason::DirectIo),
+            (MmapWrite, FILE, tty, None, 7, Reason::DriverDecides),
             (ReadWrite, FILE, tcp, Some(14), 0, Reason::ThroughMemory),
             (ReadWrite, FILE, tty, Some(7), 7, Reason::DriverDecides),
             (ReadWrite, tty, end(Kind::Udp), Some(7), 7, Reason::DriverDecides),

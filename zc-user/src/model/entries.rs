@@ -67,7 +67,7 @@ impl EntryKey {
         let to = !self.has(MESSAGE_DESTINATION | RING_DESTINATION);
         match self.path {
             Path::Read => (from, false),
-            Path::Write => (false, to),
+            Path::Write | Path::MmapWrite => (false, to),
             Path::ReadWrite => (from, to),
             Path::Sendfile | Path::CopyFileRange => (true, true),
             Path::Thread => (false, false),

@@ -16,6 +16,8 @@ pub enum Reason {
     ReadIntoMemory,
     /// A write leg.
     WrittenFromMemory,
+    /// A write from memory that maps a file.
+    WrittenFromMapping,
     /// Both legs.
     ThroughMemory,
     /// A terminal, device or other file whose driver decides.
@@ -32,10 +34,11 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NoBytes,
         Self::ReadIntoMemory,
         Self::WrittenFromMemory,
+        Self::WrittenFromMapping,
         Self::ThroughMemory,
         Self::DriverDecides,
         Self::DirectIo,
@@ -50,6 +53,7 @@ impl Reason {
             Self::NoBytes => "no bytes moved",
             Self::ReadIntoMemory => "read into user memory",
             Self::WrittenFromMemory => "written from user memory",
+            Self::WrittenFromMapping => "written from a mapped file",
             Self::ThroughMemory => "passed through user memory",
             Self::DriverDecides => "not witnessed: the driver of a terminal or device decides",
             Self::DirectIo => "not witnessed: the file was opened with O_DIRECT",
@@ -64,6 +68,7 @@ impl Reason {
         match self {
             Self::ReadIntoMemory => Some("a mapping (mmap) reads without this copy"),
             Self::WrittenFromMemory => Some("data that is in a file can be sent with sendfile or splice"),
+            Self::WrittenFromMapping => Some("sendfile, splice or copy_file_range can do without this copy"),
             Self::ThroughMemory => Some("sendfile, splice or copy_file_range can move it in the kernel"),
             Self::EndUnknown => Some("close descriptors only after their calls have returned"),
             Self::CopyFileRange => Some("one file system with reflinks on both ends shares extents"),

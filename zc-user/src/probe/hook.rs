@@ -65,6 +65,16 @@ const DATA_CALLS: &[&str] = &[
     "sys_exit_pwritev2",
     "sys_exit_sendfile64",
     "sys_exit_copy_file_range",
+    // They change what is mapped, and so what later writes come from.
+    "sys_exit_mmap",
+    "sys_exit_mprotect",
+    "sys_exit_munmap",
+    "sys_exit_brk",
+    "sys_exit_mremap",
+    "sys_exit_shmat",
+    "sys_exit_shmdt",
+    "sys_exit_remap_file_pages",
+    "sys_exit_pkey_mprotect",
 ];
 
 /// Every hook, in the order in which they are attached: what ends things before what begins them, so that
