@@ -57,6 +57,7 @@ pub fn differences(report: &Report, expected: &Expectation) -> Vec<String> {
         conservation(process, expected, &mut wrong);
     }
     counters(process, expected, &mut wrong);
+    storage(process, expected, &mut wrong);
     for flow in &expected.flows {
         flow_bytes(report, pid, flow, &mut wrong);
     }
@@ -170,6 +171,18 @@ fn conservation(process: &Process, expected: &Expectation, wrong: &mut Vec<Strin
     }
 }
 
+/// Storage delivers for the whole process what the kernel says, and for the rows no more than that.
+fn storage(process: &Process, expected: &Expectation, wrong: &mut Vec<String>) {
+    let whole = process.device_read_bytes;
+    if expected.read_bytes.is_some() && whole != expected.read_bytes {
+        wrong.push(format!("device_read_bytes is {whole:?}, read_bytes is {:?}", expected.read_bytes));
+    }
+    let rows: Option<u64> = process.paths.iter().map(|row| row.device_read_bytes).sum();
+    if rows.is_none() || rows > whole {
+        wrong.push(format!("the rows have {rows:?} bytes from storage, the process {whole:?}"));
+    }
+}
+
 fn counters(process: &Process, expected: &Expectation, wrong: &mut Vec<String>) {
     let slack = slack(expected);
     let Process { page_faults, context_switches, .. } = process;
@@ -232,6 +245,7 @@ mod tests {
         Expectation {
             pid: 7,
             rchar: 150,
+            read_bytes: Some(512),
             wchar: 100,
             minor: 20,
             voluntary: 3,
@@ -245,7 +259,7 @@ mod tests {
             "path": path, "via": "syscall", "source": "file", "destination": destination, "bytes": bytes,
             "transfers": transfers, "syscalls": syscalls, "mode_switches": 2 * syscalls,
             "cpu_copied_bytes": copied, "by_reference_bytes": 0, "unknown_bytes": 0,
-            "device_read_bytes": null, "device_sent_bytes": null,
+            "device_read_bytes": 0, "device_sent_bytes": null,
             "context_switches": {"voluntary": 0, "involuntary": 0}, "page_faults": {"minor": 0, "major": 0},
             "seconds": 0.1, "verdict": "copied", "evidence": "inferred", "reason": null,
             "rchar_bytes": bytes, "wchar_bytes": if path == "read" { 0 } else { bytes }
@@ -266,7 +280,7 @@ mod tests {
                 "container": null, "exit_code": 0, "syscalls": 30,
                 "mode_switches": {"syscall": 60, "exception": 40, "interrupt": null},
                 "context_switches": {"voluntary": 3, "involuntary": 0},
-                "page_faults": {"minor": 21, "major": 0},
+                "page_faults": {"minor": 21, "major": 0}, "device_read_bytes": 512,
                 "paths": [row("read+write", "tcp", 100, 5, 2, 200), row("read", "memory", 50, 1, 1, 50)]
             }],
             "flows": [{
@@ -294,6 +308,10 @@ mod tests {
             ("/processes/0/exit_code", json!(1)),
             ("/processes/0/exit_code", json!(null)),
             ("/processes/0/mode_switches/syscall", json!(59)),
+            ("/processes/0/device_read_bytes", json!(513)),
+            ("/processes/0/device_read_bytes", json!(null)),
+            ("/processes/0/paths/0/device_read_bytes", json!(513)),
+            ("/processes/0/paths/0/device_read_bytes", json!(null)),
             ("/processes/0/page_faults/minor", json!(19)),
             ("/processes/0/page_faults/minor", json!(37)),
             ("/processes/0/page_faults/minor", json!(null)),

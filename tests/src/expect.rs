@@ -99,6 +99,8 @@ pub struct Expectation {
     pub rchar: u64,
     /// The kernel's count of bytes written.
     pub wchar: u64,
+    /// The kernel's count of bytes that storage delivered, where the process looked at it.
+    pub read_bytes: Option<u64>,
     /// The kernel's count of read calls.
     pub syscr: u64,
     /// The kernel's count of write calls.
@@ -144,6 +146,7 @@ impl Expectation {
             self.wchar -= child.wchar;
             self.syscr -= child.syscr;
             self.syscw -= child.syscw;
+            self.read_bytes = self.read_bytes.map(|bytes| bytes - child.read_bytes.unwrap_or(0));
             self.others.push(child);
         }
     }

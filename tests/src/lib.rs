@@ -12,6 +12,7 @@
 
 pub mod compare;
 pub mod csv;
+pub mod disk;
 pub mod expect;
 pub mod fixtures;
 pub mod job;
@@ -46,6 +47,13 @@ impl Work {
     /// Prepares the fixture `name`; tests say `fixture!(name)`.
     pub fn new(program: &'static str, name: &str) -> Self {
         Self { program, name: name.into(), dir: machine::temp_dir() }
+    }
+
+    /// Works in a fresh directory below this one instead.
+    #[must_use]
+    pub fn within(self, parent: &std::path::Path) -> Self {
+        let dir = tempfile::Builder::new().prefix("zc-").tempdir_in(parent).expect("a temporary directory");
+        Self { dir, ..self }
     }
 
     /// The fixture's name.

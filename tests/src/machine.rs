@@ -36,6 +36,19 @@ pub fn require_cmd(name: &str) -> bool {
     find_program(name).is_some() || missing(&format!("{name} is not installed"))
 }
 
+/// Whether the kernel has a file system; says why the test is skipped when not.
+pub fn require_file_system(kind: &str) -> bool {
+    let list = || fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let has = || list().lines().any(|line| line.trim_start_matches("nodev").trim() == kind);
+    // A module is loaded by the first mount; asking for it does the same.
+    has()
+        || find_program("modprobe").is_some_and(|modprobe| {
+            let _ = std::process::Command::new(modprobe).args(["-q", kind]).status();
+            has()
+        })
+        || missing(&format!("the kernel has no {kind}"))
+}
+
 /// The path of an installed program.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();

@@ -106,6 +106,8 @@ pub struct Process {
     pub mode_switches: ModeSwitches,
     pub context_switches: ContextSwitches,
     pub page_faults: PageFaults,
+    #[serde(deserialize_with = "present")]
+    pub device_read_bytes: Option<u64>,
     pub paths: Vec<Row>,
 }
 

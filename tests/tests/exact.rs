@@ -89,4 +89,7 @@ exactly! {
     anonymous_faults_are_counted_to_the_page: "anonymous-pages";
     faults_within_reads_belong_to_the_read_row: "fresh-buffers";
     switches_within_calls_belong_to_their_rows: "ping-pong";
+    cold_reads_count_what_storage_delivers_and_warm_ones_nothing: "cold-reads";
+    what_storage_delivers_for_a_read_goes_with_its_pair: "cold-relay";
+    cold_sendfiles_and_copies_count_what_storage_delivers: "cold-copies";
 }

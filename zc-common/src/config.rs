@@ -37,7 +37,7 @@ pub const FOLLOW: u32 = 1;
 pub const COUNT_CALLS: u32 = 2;
 
 /// Byte offsets of kernel structure members, from the running kernel's BTF. Each field is named after
-/// the structure and the member.
+/// the structure and the member. One that not every kernel has is 0 where it is missing.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each name is the structure and the member whose offset it is")]
@@ -58,6 +58,7 @@ pub struct Offsets {
     pub task_mm: u32,
     pub task_comm: u32,
     pub task_exit_code: u32,
+    pub task_ioac_read_bytes: u32,
     pub task_self_exec_id: u32,
     pub files_fdt: u32,
     pub files_fd_array: u32,

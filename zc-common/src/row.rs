@@ -140,6 +140,8 @@ impl RowValue {
 pub const VALUE_CALLS_COUNTED: u32 = 1;
 /// In a totals row: user-mode page faults were counted, `transfers` is valid.
 pub const VALUE_FAULTS_COUNTED: u32 = 2;
+/// In a totals row: the kernel counts what storage delivers for a task, `own.device_read_bytes` is valid.
+pub const VALUE_STORAGE_COUNTED: u32 = 4;
 
 impl Costs {
     /// Nothing.

@@ -26,6 +26,12 @@ pub struct Thread {
     pub calls: u64,
     /// Page faults taken in user mode.
     pub user_faults: u64,
+    /// `ioac.read_bytes` when it was last looked at: what storage delivered since then is not in any sum yet.
+    pub device_seen: u64,
+    /// Bytes that storage had to deliver for the call in progress.
+    pub call_device_read_bytes: u64,
+    /// Bytes that storage had to deliver for page faults in user mode, since the thread began.
+    pub fault_device_read_bytes: u64,
     /// The task's counters when tracing began: what to take off its totals.
     pub base: Costs,
     /// `min_flt` at the first switch or kernel-mode fault within the call in progress.
@@ -36,7 +42,7 @@ pub struct Thread {
     pub call_voluntary: u32,
     /// Involuntary switches within the call in progress.
     pub call_involuntary: u32,
-    /// Not zero when the four fields above hold something for the call in progress.
+    /// Not zero when these four fields and `call_device_read_bytes` hold something for the call in progress.
     pub call_touched: u32,
     /// The process.
     pub tgid: u32,
@@ -150,9 +156,9 @@ pub struct Descriptor {
 assert_layout!(Descriptor, 40, [u64, u64, u64, u32, i32, u32, u8, [u8; 3]]);
 assert_layout!(
     Thread,
-    40 + 48 + 16 + 16 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 8 + 32 * MAPPINGS,
+    64 + 48 + 16 + 16 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 8 + 32 * MAPPINGS,
     [
-        [u64; 5],
+        [u64; 8],
         Costs,
         [u64; 2],
         [u32; 4],

@@ -10,7 +10,7 @@ use zc_common::{
 
 use crate::{
     arch,
-    kernel::{Typed, typed, user_registers},
+    kernel::{Typed, global, typed, user_registers},
     maps::{THREADS, lose},
 };
 
@@ -21,6 +21,9 @@ static EMPTY: Thread = Thread {
     memory: 0,
     calls: 0,
     user_faults: 0,
+    device_seen: 0,
+    call_device_read_bytes: 0,
+    fault_device_read_bytes: 0,
     base: Costs::NONE,
     call_minor: 0,
     call_major: 0,
@@ -119,7 +122,24 @@ pub(crate) fn create(task: Typed, tgid: u32) -> Option<*mut Thread> {
     Some(thread)
 }
 
-/// Notes a switch or a kernel-mode fault of a traced thread, when it falls within a call that moves bytes.
+/// What storage had to deliver for the running thread since this was last asked: `ioac.read_bytes` grows in
+/// `submit_bio`, with the file system's own I/O and not with what stacked devices (dm, md, loop) make of it.
+#[inline(always)]
+pub(crate) fn storage_since(thread: *mut Thread, task: Typed) -> u64 {
+    if global!(OFFSETS.task_ioac_read_bytes) == 0 {
+        return 0;
+    }
+    let now: u64 = typed!(task, task_ioac_read_bytes);
+    // SAFETY: map memory, only this thread's.
+    unsafe {
+        let since = now.wrapping_sub((*thread).device_seen);
+        (*thread).device_seen = now;
+        since
+    }
+}
+
+/// Notes a switch, a kernel-mode fault or storage I/O of a traced thread, when it falls within a call that moves
+/// bytes.
 ///
 /// `orig_ax` is -1 outside of calls, and `ax` stays -ENOSYS from the entry (`PUSH_AND_CLEAR_REGS`) until the
 /// result is known, so what happens on the way back to user mode does not count.
@@ -139,11 +159,19 @@ pub(crate) fn touch(task: Typed) -> Option<*mut Thread> {
             (*thread).call_touched = 1;
             (*thread).call_voluntary = 0;
             (*thread).call_involuntary = 0;
+            (*thread).call_device_read_bytes = 0;
             (*thread).call_minor = typed!(task, task_min_flt);
             (*thread).call_major = typed!(task, task_maj_flt);
         }
     }
     Some(thread)
+}
+
+/// Whether the thread came into the kernel by an exception or interrupt in user mode, and not by a call.
+#[inline(always)]
+pub(crate) fn is_outside_calls(registers: Typed) -> bool {
+    let number: i64 = typed!(registers, regs_number);
+    number == -1
 }
 
 /// What the call that has just ended cost.
@@ -157,12 +185,16 @@ pub(crate) fn call_costs(thread: *mut Thread, task: Typed) -> CallCosts {
         (*thread).call_touched = 0;
         let minor: u64 = typed!(task, task_min_flt);
         let major: u64 = typed!(task, task_maj_flt);
+        // What was not seen on its way: I/O that a cgroup's limit held back is queued by a worker later, and network
+        // file systems have no block device. Their reader waits, so that its call is a touched one.
+        let device = (*thread).call_device_read_bytes + storage_since(thread, task);
         CallCosts {
             voluntary: (*thread).call_voluntary,
             involuntary: (*thread).call_involuntary,
             minor: (minor - (*thread).call_minor) as u32,
             major: (major - (*thread).call_major) as u32,
-            device_read_bytes: 0,
+            // One call moves less than 2 GiB (`MAX_RW_COUNT`).
+            device_read_bytes: if device > u64::from(u32::MAX) { u32::MAX } else { device as u32 },
         }
     }
 }

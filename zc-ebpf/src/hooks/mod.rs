@@ -4,4 +4,5 @@ mod floor;
 mod page_fault;
 mod process;
 mod sched;
+mod storage;
 mod syscalls;

@@ -17,7 +17,7 @@ use zc_common::{
     mapping::{MAPPINGS, Mapping},
     path::Path,
     record::{ARGS_BYTES, ExecRecord, ProcessRecord, RecordKind, RowRecord},
-    row::{RowKey, RowValue, VALUE_CALLS_COUNTED, VALUE_FAULTS_COUNTED},
+    row::{RowKey, RowValue, VALUE_CALLS_COUNTED, VALUE_FAULTS_COUNTED, VALUE_STORAGE_COUNTED},
     thread::{Thread, memory_id},
 };
 
@@ -87,8 +87,11 @@ pub(crate) fn zc_exec(ctx: BtfTracePointContext) -> i32 {
                 (*thread).base.involuntary = typed!(task, task_nivcsw);
                 (*thread).base.minor = typed!(task, task_min_flt);
                 (*thread).base.major = typed!(task, task_maj_flt);
+                (*thread).base.device_read_bytes = read_bytes(task);
             }
         }
+        // The new program's own bytes are no call's.
+        thread::storage_since(thread, task);
         send_exec(thread, task, tgid);
     }
     0
@@ -275,6 +278,12 @@ fn send_exec(thread: *mut Thread, task: Typed, tgid: u32) {
     entry.submit(wake_up());
 }
 
+/// Bytes that storage delivered for a task since it started, where the kernel counts them.
+#[inline(always)]
+fn read_bytes(task: Typed) -> u64 {
+    if global!(OFFSETS.task_ioac_read_bytes) == 0 { 0 } else { typed!(task, task_ioac_read_bytes) }
+}
+
 /// A new totals row, in which nothing is counted yet.
 #[inline(always)]
 fn new_totals(key: &RowKey, tgid: u32, process_start_ns: u64) -> Option<&'static mut RowValue> {
@@ -289,6 +298,9 @@ fn new_totals(key: &RowKey, tgid: u32, process_start_ns: u64) -> Option<&'static
     row.process_start_ns = process_start_ns;
     if has(COUNT_CALLS) {
         row.flags |= VALUE_CALLS_COUNTED;
+    }
+    if global!(OFFSETS.task_ioac_read_bytes) != 0 {
+        row.flags |= VALUE_STORAGE_COUNTED;
     }
     // SAFETY: map memory.
     if SESSION.get_ptr(0).is_some_and(|session| unsafe { (*session).sees_user_faults } != 0) {
@@ -311,6 +323,7 @@ fn send_totals(task: Typed, tid: u32, tgid: u32, process_start_ns: u64, thread: 
     row.own.involuntary = typed!(task, task_nivcsw);
     row.own.minor = typed!(task, task_min_flt);
     row.own.major = typed!(task, task_maj_flt);
+    row.own.device_read_bytes = read_bytes(task);
     if let Some(thread) = thread {
         // SAFETY: map memory, only this thread's.
         let thread = unsafe { &mut *thread };
@@ -320,6 +333,7 @@ fn send_totals(task: Typed, tid: u32, tgid: u32, process_start_ns: u64, thread: 
         row.own.involuntary -= thread.base.involuntary;
         row.own.minor -= thread.base.minor;
         row.own.major -= thread.base.major;
+        row.own.device_read_bytes -= thread.base.device_read_bytes;
     }
     send_row(&key);
 }

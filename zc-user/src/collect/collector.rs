@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use zc_common::{
     loss::Loss,
     maps::{EVENTS, LOST, ROWS, THREADS},
-    row::{Costs, RowKey, RowValue, VALUE_CALLS_COUNTED, VALUE_FAULTS_COUNTED},
+    row::{Costs, RowKey, RowValue, VALUE_CALLS_COUNTED, VALUE_FAULTS_COUNTED, VALUE_STORAGE_COUNTED},
     thread::Thread,
 };
 
@@ -87,6 +87,7 @@ impl Collector {
         let counted = Counted {
             switches: self.session.has("sched_switch"),
             faults: self.session.has("page_fault_kernel"),
+            storage: self.session.has("block_bio_queue"),
         };
         let seconds = self.since.elapsed().as_secs_f64();
         // What ends from here on is not seen any more, and nothing that was seen is seen twice.
@@ -149,12 +150,15 @@ impl Collector {
                 let thread = thread.filter(|thread| thread.process_start_ns == process_start_ns);
                 own.subtract(&thread.map_or_else(Costs::default, |thread| thread.base));
                 own.calls = thread.map_or(0, |thread| thread.calls);
+                let storage = live::read_bytes(tgid, tid);
+                let before = thread.map_or(0, |thread| thread.base.device_read_bytes);
+                own.device_read_bytes = storage.map_or(0, |bytes| bytes.saturating_sub(before));
                 totals.push(ThreadTotals {
                     tid,
                     thread_start_ns: thread.map_or(0, |thread| thread.start_ns),
                     tgid,
                     process_start_ns,
-                    flags,
+                    flags: flags | storage.map_or(0, |_| VALUE_STORAGE_COUNTED),
                     own,
                     user_faults: thread.map_or(0, |thread| thread.user_faults),
                 });

@@ -18,6 +18,16 @@ pub(super) fn thread_costs(tgid: u32, tid: u32) -> Option<Costs> {
     Some(Costs { voluntary, involuntary, minor, major, ..Costs::NONE })
 }
 
+/// Bytes that storage delivered for a thread since it started; `None` where that is not counted or may not be seen.
+pub(super) fn read_bytes(tgid: u32, tid: u32) -> Option<u64> {
+    storage(&fs::read_to_string(format!("/proc/{tgid}/task/{tid}/io")).ok()?)
+}
+
+/// From `proc_pid_io(5)`.
+fn storage(io: &str) -> Option<u64> {
+    io.lines().find_map(|line| line.strip_prefix("read_bytes:")?.trim().parse().ok())
+}
+
 /// The threads of a process.
 pub(super) fn threads(tgid: u32) -> Vec<u32> {
     let Ok(entries) = fs::read_dir(format!("/proc/{tgid}/task")) else { return Vec::new() };
@@ -73,6 +83,12 @@ mod tests {
         let status = "Name:\tx\nvoluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t9\n";
         assert_eq!(switches(status), Some((7, 9)));
         assert_eq!(switches("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn storage_is_found_by_name() {
+        assert_eq!(storage("rchar: 1\nsyscr: 2\nread_bytes: 4096\nwrite_bytes: 8\n"), Some(4096));
+        assert_eq!(storage("rchar: 1\n"), None);
     }
 
     #[test]

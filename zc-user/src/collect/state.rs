@@ -73,6 +73,8 @@ impl State {
         });
         sum.flags |= value.flags;
         sum.bytes += value.bytes;
+        sum.copied += value.copied;
+        sum.by_reference += value.by_reference;
         sum.transfers += value.transfers;
         sum.own.add(&value.own);
         sum.taken.add(&value.taken);

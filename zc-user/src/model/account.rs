@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, HashSet},
 };
 
-use zc_common::row::{VALUE_CALLS_COUNTED, VALUE_FAULTS_COUNTED};
+use zc_common::row::{VALUE_CALLS_COUNTED, VALUE_FAULTS_COUNTED, VALUE_STORAGE_COUNTED};
 
 use super::{
     entries::{Entries, EntryKey, Sum},
@@ -40,6 +40,7 @@ struct ProcessTotals {
     threads: u64,
     calls_counted: u64,
     faults_counted: u64,
+    storage_counted: u64,
     user_faults: u64,
     own: zc_common::row::Costs,
 }
@@ -114,6 +115,7 @@ impl ProcessTotals {
         self.threads += 1;
         self.calls_counted += u64::from(thread.flags & VALUE_CALLS_COUNTED != 0);
         self.faults_counted += u64::from(thread.flags & VALUE_FAULTS_COUNTED != 0);
+        self.storage_counted += u64::from(thread.flags & VALUE_STORAGE_COUNTED != 0);
         self.user_faults += thread.user_faults;
         self.own.add(&thread.own);
     }
@@ -165,6 +167,7 @@ impl Ledger<'_> {
                 involuntary: totals.own.involuntary,
             }),
             page_faults: known.then_some(PageFaults { minor: totals.own.minor, major: totals.own.major }),
+            device_read_bytes: totals.when_all(totals.storage_counted, totals.own.device_read_bytes),
             paths,
         }
     }
@@ -179,7 +182,7 @@ fn figures(sum: &Sum, counted: Counted) -> Figures {
         cpu_copied_bytes: copies.copied,
         by_reference_bytes: copies.by_reference,
         unknown_bytes: copies.unknown,
-        device_read_bytes: None,
+        device_read_bytes: counted.storage.then_some(costs.device_read_bytes),
         device_sent_bytes: None,
         mode_switches: 2 * costs.calls,
         context_switches: counted

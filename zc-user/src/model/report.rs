@@ -155,6 +155,9 @@ pub struct Process {
     pub context_switches: Option<ContextSwitches>,
     #[serde(with = "nullable::page_faults")]
     pub page_faults: Option<PageFaults>,
+    /// Bytes that storage had to deliver for it, in calls and page faults of every kind.
+    #[serde(default)]
+    pub device_read_bytes: Option<u64>,
     /// What it moved, most bytes first.
     pub paths: Vec<PathRow>,
 }

@@ -50,11 +50,14 @@ pub struct Counted {
     pub switches: bool,
     /// The page-fault hooks were there: page faults of rows.
     pub faults: bool,
+    /// The hook on storage was there: device reads of rows.
+    #[serde(default)]
+    pub storage: bool,
 }
 
 impl Default for Counted {
     fn default() -> Self {
-        Self { switches: true, faults: true }
+        Self { switches: true, faults: true, storage: true }
     }
 }
 
@@ -80,7 +83,7 @@ pub struct ThreadTotals {
     pub tgid: u32,
     /// When the process's first thread started.
     pub process_start_ns: u64,
-    /// `VALUE_CALLS_COUNTED`, `VALUE_FAULTS_COUNTED`.
+    /// `VALUE_*_COUNTED`.
     pub flags: u32,
     /// Calls of every kind, switches and faults.
     #[serde(with = "CostsFields")]

@@ -50,13 +50,16 @@ pub enum BtfError {
 pub fn read_offsets(path: &Path) -> Result<Offsets, BtfError> {
     let name = || path.display().to_string();
     let file = std::fs::read(path).map_err(|source| BtfError::Unreadable { path: name(), source })?;
-    let wanted: Vec<&str> = MEMBERS.iter().map(|&(structure, ..)| structure).collect();
+    let wanted: Vec<&str> = MEMBERS.iter().chain(OPTIONAL).map(|&(structure, ..)| structure).collect();
     let types =
         Types::new(&file, &wanted).map_err(|message| BtfError::Malformed { path: name(), message })?;
     let mut offsets = Offsets::default();
     for &(structure, member, ref field) in MEMBERS {
         let missing = || BtfError::NoMember { structure, member };
         *field(&mut offsets) = types.offset_of(structure, member).ok_or_else(missing)?;
+    }
+    for &(structure, member, ref field) in OPTIONAL {
+        *field(&mut offsets) = types.offset_of(structure, member).unwrap_or(0);
     }
     Ok(offsets)
 }
@@ -141,22 +144,28 @@ const MEMBERS: &[(&str, &str, Field)] = members![
     "pt_regs"."r9" => regs_arg5,
 ];
 
+/// Members that some kernels do not have. None of them is the first of its structure, so 0 says that it is missing.
+const OPTIONAL: &[(&str, &str, Field)] = members![
+    // CONFIG_TASK_IO_ACCOUNTING
+    "task_struct"."ioac.read_bytes" => task_ioac_read_bytes,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_field_has_a_member() {
-        assert_eq!(MEMBERS.len() * size_of::<u32>(), size_of::<Offsets>());
+        assert_eq!((MEMBERS.len() + OPTIONAL.len()) * size_of::<u32>(), size_of::<Offsets>());
     }
 
     #[test]
     fn no_field_is_filled_twice() {
         let mut offsets = Offsets::default();
-        for (.., field) in MEMBERS {
+        for (.., field) in MEMBERS.iter().chain(OPTIONAL) {
             *field(&mut offsets) += 1;
         }
-        for (structure, member, field) in MEMBERS {
+        for (structure, member, field) in MEMBERS.iter().chain(OPTIONAL) {
             assert_eq!(*field(&mut offsets), 1, "{structure}.{member}");
         }
     }
@@ -182,7 +191,7 @@ mod tests {
 
     #[test]
     fn every_member_is_documented_with_its_structure() {
-        for (structure, member, _) in MEMBERS {
+        for (structure, member, _) in MEMBERS.iter().chain(OPTIONAL) {
             let lines = documented(structure);
             let last = member.rsplit('.').next().unwrap_or(member);
             let named = [format!("`{last}`"), format!(".{last}`")].iter().any(|name| lines.contains(name));

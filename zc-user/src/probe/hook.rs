@@ -135,6 +135,15 @@ pub const HOOKS: &[Hook] = &[
         purpose: "the mode switches by page faults",
     },
     Hook {
+        name: "block_bio_queue",
+        program: "zc_storage",
+        method: Method::TpBtf,
+        targets: &["block_bio_queue"],
+        when: When::Always,
+        required: false,
+        purpose: "what storage had to deliver for the calls of a path",
+    },
+    Hook {
         name: "sched_process_exec",
         program: "zc_exec",
         method: Method::TpBtf,

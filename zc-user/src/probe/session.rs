@@ -13,7 +13,7 @@ use aya::{
     sys::Stats,
 };
 use zc_common::{
-    config::{CONFIG, COUNT_CALLS, Config, FOLLOW, OFFSETS},
+    config::{CONFIG, COUNT_CALLS, Config, FOLLOW, OFFSETS, Offsets},
     maps::{
         EVENTS, FLOWS_DEFAULT, OBJECTS, OBJECTS_DEFAULT, PAIR_SETS_DEFAULT, PAIRS, PROCESSES,
         RING_BYTES_DEFAULT, ROWS, ROWS_DEFAULT, SESSION, THREADS, THREADS_DEFAULT,
@@ -26,7 +26,7 @@ use super::{
     btf::{self, BtfError},
     facts,
     hook::{HOOKS, Hook, Method, When},
-    load::{chain, load_programs, refusal},
+    load::{Loaded, chain, load_programs, refusal},
 };
 use crate::model::report::{self, HookStatus};
 
@@ -159,22 +159,17 @@ pub struct Session {
 impl Session {
     /// Loads and attaches what `options` ask for.
     pub fn start(options: &Options) -> Result<Self, SessionError> {
-        let (mut ebpf, btf) = load(options)?;
+        let (mut ebpf, btf, offsets) = load(options)?;
         let mut hooks = Vec::with_capacity(HOOKS.len());
-        let mut loaded = load_programs(&mut ebpf, &btf, |hook| unwanted(hook, options).is_none());
+        let mut loaded = load_programs(&mut ebpf, &btf, |hook| {
+            unwanted(hook, options).is_none() && useless(hook, &offsets).is_none()
+        });
         for hook in HOOKS {
             let status = match unwanted(hook, options) {
                 Some(reason) => Status::Disabled(reason),
-                None => match loaded.attach(&mut ebpf, hook) {
-                    Ok(()) => Status::Attached,
-                    Err(error) if hook.required => {
-                        return Err(SessionError::Hook {
-                            hook: hook.name,
-                            purpose: hook.purpose,
-                            reason: refusal(&error),
-                        });
-                    }
-                    Err(error) => Status::Unavailable(refusal(&error)),
+                None => match useless(hook, &offsets) {
+                    Some(reason) => Status::Unavailable(reason.to_owned()),
+                    None => attach(&mut loaded, &mut ebpf, hook)?,
                 },
             };
             hooks.push(HookState { hook: hook.name, method: hook.method, status });
@@ -237,18 +232,21 @@ pub fn try_all() -> Vec<HookState> {
     };
     let loaded = load(&options);
     let (mut programs, refused) = match loaded {
-        Ok((mut ebpf, btf)) => {
-            let loaded = load_programs(&mut ebpf, &btf, |_| true);
-            (Some((ebpf, loaded)), String::new())
+        Ok((mut ebpf, btf, offsets)) => {
+            let loaded = load_programs(&mut ebpf, &btf, |hook| useless(hook, &offsets).is_none());
+            (Some((ebpf, loaded, offsets)), String::new())
         }
         Err(error) => (None, error.to_string()),
     };
     let try_one = |hook: &Hook| {
         let status = match &mut programs {
             None => Status::Unavailable(refused.clone()),
-            Some((ebpf, loaded)) => match loaded.attach(ebpf, hook) {
-                Ok(()) => Status::Attached,
-                Err(error) => Status::Unavailable(refusal(&error)),
+            Some((ebpf, loaded, offsets)) => match useless(hook, offsets) {
+                Some(reason) => Status::Unavailable(reason.to_owned()),
+                None => match loaded.attach(ebpf, hook) {
+                    Ok(()) => Status::Attached,
+                    Err(error) => Status::Unavailable(refusal(&error)),
+                },
             },
         };
         HookState { hook: hook.name, method: hook.method, status }
@@ -257,7 +255,7 @@ pub fn try_all() -> Vec<HookState> {
 }
 
 /// Loads the object's maps, with the programs ready to be loaded one by one.
-fn load(options: &Options) -> Result<(Ebpf, Btf), SessionError> {
+fn load(options: &Options) -> Result<(Ebpf, Btf, Offsets), SessionError> {
     if OBJECT.is_empty() {
         return Err(SessionError::NoObject);
     }
@@ -299,12 +297,23 @@ fn load(options: &Options) -> Result<(Ebpf, Btf), SessionError> {
         .map_max_entries(EVENTS, ring_bytes)
         .load(OBJECT)
         .map_err(|error| SessionError::Load { message: chain(&error) })?;
-    Ok((ebpf, btf))
+    Ok((ebpf, btf, offsets))
 }
 
 /// With `panic = "abort"` nobody sees this.
 fn panicked() -> SessionError {
     SessionError::Load { message: format!("reading {} failed", btf::VMLINUX) }
+}
+
+/// Attaches a hook; the error is that of one without which there is nothing to report.
+fn attach(loaded: &mut Loaded, ebpf: &mut Ebpf, hook: &Hook) -> Result<Status, SessionError> {
+    match loaded.attach(ebpf, hook) {
+        Ok(()) => Ok(Status::Attached),
+        Err(error) if hook.required => {
+            Err(SessionError::Hook { hook: hook.name, purpose: hook.purpose, reason: refusal(&error) })
+        }
+        Err(error) => Ok(Status::Unavailable(refusal(&error))),
+    }
 }
 
 /// Why a hook is left out, when it is.
@@ -315,6 +324,14 @@ fn unwanted(hook: &Hook, options: &Options) -> Option<&'static str> {
         When::CountingFaults if !options.count_faults => Some("page faults are not counted"),
         _ => None,
     }
+}
+
+/// Why this kernel gives a hook nothing to look at, when it does not.
+fn useless(hook: &Hook, offsets: &Offsets) -> Option<&'static str> {
+    let counts_storage = offsets.task_ioac_read_bytes != 0;
+    (hook.name == "block_bio_queue" && !counts_storage).then_some(
+        "this kernel does not count what storage delivers for a task; it was built without CONFIG_TASK_IO_ACCOUNTING",
+    )
 }
 
 /// The PID namespace of this process, as `bpf_get_ns_current_pid_tgid` wants it named.

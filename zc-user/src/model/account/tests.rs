@@ -146,9 +146,27 @@ fn a_process_id_used_again_is_two_processes() {
 }
 
 #[test]
+fn what_storage_delivered_for_a_read_goes_with_its_pair() {
+    let mut read = row(Path::Read, (Kind::File, 1), MEMORY, 100, 2);
+    read.value.own.device_read_bytes = 16_384;
+    let mut pair = taking(row(Path::ReadWrite, (Kind::File, 1), (Kind::Tcp, 2), 60, 1), calls(1));
+    pair.value.taken.device_read_bytes = 12_288;
+    let mut samples = samples();
+    samples.rows = vec![read, pair];
+    let mut thread = totals(PID, 1, VALUE_STORAGE_COUNTED);
+    thread.own.device_read_bytes = 20_480;
+    samples.live_totals = vec![thread];
+    let report = account(&samples, Tool::this());
+    let process = &report.processes[0];
+    let rows: Vec<_> = process.paths.iter().map(|row| (row.path, row.figures.device_read_bytes)).collect();
+    assert_eq!(rows, [(Path::ReadWrite, Some(12_288)), (Path::Read, Some(4_096))]);
+    assert_eq!(process.device_read_bytes, Some(20_480));
+}
+
+#[test]
 fn what_was_not_counted_is_null_and_not_zero() {
     let mut samples = samples();
-    samples.counted = Counted { switches: false, faults: false };
+    samples.counted = Counted { switches: false, faults: false, storage: false };
     samples.rows = vec![row(Path::Read, (Kind::File, 1), MEMORY, 7, 1)];
     let report = account(&samples, Tool::this());
     let process = &report.processes[0];
@@ -158,6 +176,7 @@ fn what_was_not_counted_is_null_and_not_zero() {
         (process.paths[0].figures.context_switches, process.paths[0].figures.page_faults),
         (None, None)
     );
+    assert_eq!((process.device_read_bytes, process.paths[0].figures.device_read_bytes), (None, None));
 
     samples.live_totals = vec![totals(PID, 1, VALUE_CALLS_COUNTED), totals(PID, 2, VALUE_FAULTS_COUNTED)];
     let report = account(&samples, Tool::this());
