@@ -6,6 +6,7 @@ pub mod child;
 pub mod cli;
 pub mod collect;
 pub mod export;
+pub mod lab;
 pub mod model;
 pub mod probe;
 pub mod render;

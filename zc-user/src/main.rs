@@ -3,15 +3,22 @@
 use std::{io, process::ExitCode};
 
 use clap::Parser as _;
-use zc::cli::{
-    args::{Cli, Command},
-    check, generate, run,
+use zc::{
+    cli::{
+        args::{Cli, Command},
+        check, generate, lab, run,
+    },
+    lab::worker,
 };
 
 fn main() -> ExitCode {
+    if let Some(code) = worker::entry(std::env::args_os()) {
+        return code;
+    }
     let written = match Cli::parse().command {
         Command::Check(args) => return check::check(&args).into(),
         Command::Run(args) => return run::run(&args).into(),
+        Command::Lab(args) => return lab::lab(&args).into(),
         Command::Completions { shell } => generate::completions(shell, &mut io::stdout()),
         Command::Man { command } => generate::man(command.as_deref(), &mut io::stdout()),
     };

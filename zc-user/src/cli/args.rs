@@ -9,8 +9,8 @@ use clap::{
 use clap_complete::Shell;
 use zc_common::maps;
 
-use super::units;
-use crate::{export, render::view::Sort};
+use super::{lab, units};
+use crate::{export, lab::rows::Row, render::view::Sort};
 
 /// Version, and the commit when it is known.
 static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("ZC_COMMIT") {
@@ -29,6 +29,7 @@ Examples:
   zc check                          what can be seen on this machine
   zc run -- dd if=A of=B bs=64k     which path dd's bytes took
   zc run --format json -o r.json -- make
+  zc lab                            the textbook's table, measured on this machine
 
 Exit codes:
   0 ok, 1 failed, 2 usage, 3 assertion does not hold,
@@ -43,6 +44,15 @@ Examples:
 
 Exit code: that of CMD; 128+n after signal n, 127 when it was not found, 126 when it
 cannot be run, 125 when zc failed before it started.";
+
+const LAB_EXAMPLES: &str = "\
+Examples:
+  zc lab
+  zc lab --only sendfile --only 5 --size 64MiB
+  zc lab --format json -o lab.json
+
+Exit code: 0 when it ran, also where numbers differ from the textbook's; 1 when it failed,
+4 when nothing can be traced here.";
 
 /// Shows which kernel path each transfer of a process took, how many bytes the CPU copied on the way,
 /// and what it cost in mode switches, context switches and page faults
@@ -62,6 +72,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Run a command and its children, traced from the first instruction; report at the end
     Run(Box<RunArgs>),
+    /// Run each path of the textbook on this machine, and show its numbers beside the measured ones
+    Lab(LabArgs),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -70,7 +82,7 @@ pub enum Command {
     /// Print a manual page (roff)
     Man {
         /// Of this command instead of zc as a whole
-        #[arg(value_parser = ["check", "run", "completions", "man"])]
+        #[arg(value_parser = ["check", "run", "lab", "completions", "man"])]
         command: Option<String>,
     },
 }
@@ -157,6 +169,36 @@ pub struct RunArgs {
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub command: Vec<OsString>,
+}
+
+/// Options of `zc lab`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = LAB_EXAMPLES)]
+pub struct LabArgs {
+    /// Run this row alone, by number or name; may be repeated
+    #[arg(long, value_name = "ROW", value_parser = lab::row)]
+    pub only: Vec<&'static Row>,
+    /// Show the rows and their cases, and run none
+    #[arg(long)]
+    pub list: bool,
+    /// Size of the file that is moved
+    #[arg(long, value_name = "SIZE", value_parser = units::lab_bytes, default_value = "16MiB")]
+    pub size: u64,
+    /// Where the lab's files are made [default: /var/tmp]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// How the answer is written
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub format: export::Format,
+    /// Write the answer to FILE, `-` for stdout [default: stdout]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// When to use colours; with auto, `NO_COLOR` is honoured
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub color: ColorWhen,
+    /// No progress; data and errors only
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 /// How a report is written.

@@ -3,5 +3,7 @@
 pub mod args;
 pub mod check;
 pub mod generate;
+pub mod lab;
+mod output;
 pub mod run;
 pub mod units;

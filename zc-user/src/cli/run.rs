@@ -1,12 +1,6 @@
 //! `zc run`.
 
-use std::{
-    fs::File,
-    io::{self, IsTerminal as _, Write},
-    os::fd::AsFd as _,
-    path::Path,
-    time::Duration,
-};
+use std::{os::fd::AsFd as _, time::Duration};
 
 use anyhow::Context as _;
 use nix::sys::{
@@ -15,14 +9,16 @@ use nix::sys::{
 };
 use tokio::{io::unix::AsyncFd, time};
 
-use super::args::{CapacityArgs, RunArgs, ScreenArgs, Wait};
+use super::{
+    args::{CapacityArgs, RunArgs, Wait},
+    output::Output,
+};
 use crate::{
     child::{Child, HeldChild},
     collect::collector::Collector,
     export,
     model::{account, report::Tool},
     probe::session::{Options, Session, Sizes},
-    render::view::is_ascii_locale,
 };
 
 /// zc failed before the command started.
@@ -189,7 +185,8 @@ impl Running {
     fn report(self, args: &RunArgs, mut output: Output) -> anyhow::Result<()> {
         let samples = self.collector.finish().context("cannot read the kernel's maps")?;
         let report = account::account(&samples, Tool::this());
-        let options = output.options(args);
+        let options =
+            args.report.options(args.screen.verbose, output.color(args.screen.color), Output::ascii());
         export::write(&report, args.report.format, &options, &mut output.writer)
             .and_then(|()| output.writer.flush())
             .with_context(|| format!("cannot write the report to {}", output.name))
@@ -200,48 +197,4 @@ fn interval(period: Duration) -> time::Interval {
     let mut interval = time::interval(period);
     interval.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     interval
-}
-
-/// Where the report goes; opened before anything is run, so that a wrong name costs nothing.
-struct Output {
-    name: String,
-    writer: Box<dyn Write>,
-    is_terminal: bool,
-}
-
-impl Output {
-    fn open(file: Option<&Path>) -> anyhow::Result<Self> {
-        Ok(match file {
-            None => {
-                let stderr = io::stderr();
-                Self {
-                    name: "stderr".to_owned(),
-                    is_terminal: stderr.is_terminal(),
-                    writer: Box::new(stderr),
-                }
-            }
-            Some(path) if path == Path::new("-") => {
-                let stdout = io::stdout();
-                Self {
-                    name: "stdout".to_owned(),
-                    is_terminal: stdout.is_terminal(),
-                    writer: Box::new(stdout),
-                }
-            }
-            Some(path) => {
-                let name = path.display().to_string();
-                let file = File::create(path).with_context(|| {
-                    format!("cannot write the report to {name}; choose another file with --output")
-                })?;
-                Self { name, is_terminal: file.is_terminal(), writer: Box::new(file) }
-            }
-        })
-    }
-
-    fn options(&self, args: &RunArgs) -> export::Options {
-        let ScreenArgs { color, quiet: _, verbose } = args.screen;
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let ascii = is_ascii_locale(|name| std::env::var(name).ok());
-        args.report.options(verbose, color.is_on(self.is_terminal, no_color), ascii)
-    }
 }

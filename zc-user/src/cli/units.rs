@@ -19,6 +19,9 @@ pub enum UnitError {
     /// It does not fit.
     #[error("too large")]
     TooLarge,
+    /// A size that has to be within bounds.
+    #[error("must be from {0} to {1}")]
+    OutOfRange(&'static str, &'static str),
     /// A number that has to be a power of two.
     #[error("must be a power of two from {0} to {1}")]
     NotPowerOfTwo(u64, u64),
@@ -78,6 +81,13 @@ pub fn ring_bytes(text: &str) -> Result<u32, UnitError> {
 /// A number of sets for pairs: a power of two up to 2^20 (480 MiB).
 pub fn pair_sets(text: &str) -> Result<u32, UnitError> {
     power_of_two(size(text)?, 1, 1 << 20)
+}
+
+/// Bytes of the lab's file: from one transfer to what a process can map in parts (`vm.max_map_count`).
+pub fn lab_bytes(text: &str) -> Result<u64, UnitError> {
+    let (low, high) = (64 << 10, 1 << 30);
+    let bytes = size(text)?;
+    if (low..=high).contains(&bytes) { Ok(bytes) } else { Err(UnitError::OutOfRange("64KiB", "1GiB")) }
 }
 
 fn power_of_two(value: u64, low: u64, high: u64) -> Result<u32, UnitError> {
@@ -142,6 +152,15 @@ mod tests {
         assert!(matches!(duration("3 m"), Err(UnitError::UnknownUnit { .. })));
         assert_eq!(duration("m"), Err(UnitError::NoNumber("3m")));
         assert_eq!(duration("99999999999999999d"), Err(UnitError::TooLarge));
+    }
+
+    #[test]
+    fn the_file_of_the_lab_has_bounds() {
+        assert_eq!(lab_bytes("64KiB"), Ok(65_536));
+        assert_eq!(lab_bytes("100001"), Ok(100_001));
+        for text in ["0", "65535", "2GiB"] {
+            assert_eq!(lab_bytes(text), Err(UnitError::OutOfRange("64KiB", "1GiB")), "{text}");
+        }
     }
 
     #[test]

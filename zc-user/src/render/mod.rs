@@ -2,6 +2,7 @@
 
 mod grid;
 pub mod human;
+pub mod lab;
 mod notes;
 mod paint;
 pub mod table;

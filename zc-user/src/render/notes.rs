@@ -1,5 +1,7 @@
 //! What stands below the table: what was lost or missing, and why verdicts are what they are.
 
+use std::collections::BTreeMap;
+
 use super::{
     human::{self, wrap},
     paint::Paint,
@@ -49,7 +51,12 @@ pub(super) fn remedy(counter: &str) -> Option<&'static str> {
 
 /// `lost: nothing`, or every counter that is not zero with the option that enlarges what was too small.
 pub(super) fn lost(report: &Report, paint: Paint) -> String {
-    let counters: Vec<_> = report.lost.iter().filter(|(_, count)| **count > 0).collect();
+    loss_list(&report.lost, paint)
+}
+
+/// The same of the counters alone.
+pub(super) fn loss_list(lost: &BTreeMap<String, u64>, paint: Paint) -> String {
+    let counters: Vec<_> = lost.iter().filter(|(_, count)| **count > 0).collect();
     if counters.is_empty() {
         return "lost: nothing".to_owned();
     }

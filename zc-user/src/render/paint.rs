@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 
-use crate::model::report::Verdict;
+use crate::{lab::judge::Agreement, model::report::Verdict};
 
 /// Puts styles around text, if it may.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +28,15 @@ impl Paint {
             Verdict::ZeroCopy => AnsiColor::Green.on_default(),
             Verdict::Copied | Verdict::Mixed => AnsiColor::Yellow.on_default(),
             Verdict::Unknown => Style::new().dimmed(),
+        };
+        self.with(style, text)
+    }
+
+    pub(super) fn agreement(self, agreement: Agreement, text: &str) -> String {
+        let style = match agreement {
+            Agreement::Agrees => AnsiColor::Green.on_default(),
+            Agreement::Differs => AnsiColor::Yellow.on_default(),
+            Agreement::Unknown => Style::new().dimmed(),
         };
         self.with(style, text)
     }
