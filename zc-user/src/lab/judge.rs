@@ -70,8 +70,6 @@ pub enum Cause {
     FaultAround,
     /// A fault within a call.
     FaultsInKernel,
-    /// A few faults more or fewer.
-    TooFewFaults,
     /// Interrupts.
     InterruptsNotCounted,
     /// `MSG_ZEROCOPY` over loopback.
@@ -86,7 +84,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 15] = [
         Self::NotFollowed,
         Self::NotWitnessed,
         Self::OtherPath,
@@ -97,7 +95,6 @@ impl Cause {
         Self::CacheNotEmptied,
         Self::FaultAround,
         Self::FaultsInKernel,
-        Self::TooFewFaults,
         Self::InterruptsNotCounted,
         Self::CopiedLate,
         Self::InParts,
@@ -124,7 +121,6 @@ impl Cause {
                 "a fault maps more than its page: cached pages around it (fault-around, 16) or a huge page"
             }
             Self::FaultsInKernel => "faults within a call are taken in kernel mode and are no mode switches",
-            Self::TooFewFaults => "so few faults cannot be told from those of a start; use a larger --size",
             Self::InterruptsNotCounted => "zc does not count interrupts yet",
             Self::CopiedLate => {
                 "the kernel reported that it copied after all: loopback delivers MSG_ZEROCOPY by copying"

@@ -153,6 +153,10 @@ impl Lab<'_> {
             }
             running.look();
         }
+        // What ended the workers may be on its way to us too.
+        if let Some(signal) = self.signals.ending().map_err(cannot("read signals"))? {
+            return Err(LabError::Interrupted(signal));
+        }
         match running.ended {
             Some(0) | None => {}
             Some(code) => return Err(LabError::Worker(code)),

@@ -322,6 +322,7 @@ mod tests {
             assert_eq!(usize::from(row.number), index + 1);
             assert_eq!(ROWS.iter().filter(|other| other.name == row.name).count(), 1, "{}", row.name);
             for case in row.cases {
+                assert!(case.name.len() <= 13, "{} is too long for its column", case.name);
                 assert_eq!(
                     row.cases.iter().filter(|other| other.name == case.name).count(),
                     1,

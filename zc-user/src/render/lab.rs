@@ -1,7 +1,5 @@
 //! The lab's table: for each row the textbook's numbers, and below them what was measured.
 
-use std::fmt::Write as _;
-
 use super::{
     human::{self, keep_end, or_dash, plural, wrap},
     notes::loss_list,
@@ -11,7 +9,7 @@ use super::{
 use crate::lab::{
     answer::{Answer, CaseAnswer, RowAnswer},
     appends::{Appends, Way},
-    judge::{Agreement, Cause, Number},
+    judge::{Agreement, Cause, Judgement, Number},
     measure::Measured,
     rows::{Cache, Expected, Numbers, Origin, Unit},
 };
@@ -64,17 +62,15 @@ fn title(origin: Origin) -> String {
 }
 
 fn columns() -> String {
-    line_of(String::new(), &HEADS)
+    line_of(String::new(), &HEADS, |_, cell| cell)
 }
 
-/// The columns of numbers, after what begins the line.
-fn line_of<T: AsRef<str>>(mut text: String, cells: &[T; 8]) -> String {
-    for (cell, width) in cells.iter().zip(WIDTHS) {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{:>width$} ", cell.as_ref());
-    }
-    text.truncate(text.trim_end().len());
-    text
+/// The columns of numbers, after what begins the line; `paint` may colour the cell of a column.
+fn line_of<T: AsRef<str>>(begin: String, cells: &[T; 8], paint: impl Fn(usize, String) -> String) -> String {
+    let cells = cells.iter().zip(WIDTHS).enumerate();
+    let cells: Vec<_> =
+        cells.map(|(column, (cell, width))| paint(column, format!("{:>width$}", cell.as_ref()))).collect();
+    begin + &cells.join(" ")
 }
 
 impl Lab {
@@ -104,11 +100,11 @@ impl Lab {
     fn row(&mut self, row: &RowAnswer) -> Vec<String> {
         let unit = match row.transfer {
             Unit::Chunk => String::new(),
-            Unit::Page => "; a page".to_owned(),
-            Unit::Record => "; a record".to_owned(),
-            Unit::Event => "; an event".to_owned(),
+            Unit::Page => ", per page".to_owned(),
+            Unit::Record => ", per record".to_owned(),
+            Unit::Event => ", per event".to_owned(),
         };
-        let title = format!("{:>2} {}: {}{unit}", row.number, row.name, row.about);
+        let title = format!("{:>2} {}{unit}: {}", row.number, row.name, row.about);
         let mut lines = vec![self.paint.heading(&title)];
         let says = if row.origin == Origin::Beyond { "promised" } else { "textbook" };
         let mut last = None;
@@ -135,30 +131,55 @@ impl Lab {
                 "       ",
             )];
         };
-        let text = line(case.name, &numbers(measured));
+        let paint = self.paint;
+        let differs = |at| {
+            let of_column = |one: &&Judgement| column(one.number) == Some(at);
+            case.judgements.iter().find(of_column).is_some_and(|one| one.agreement == Agreement::Differs)
+        };
+        let begin = format!("   {:<CASE$}", case.name);
+        let text = line_of(begin, &numbers(measured), |at, cell| {
+            if differs(at) { paint.agreement(Agreement::Differs, &cell) } else { cell }
+        });
+        let width = 3 + CASE + WIDTHS.iter().sum::<usize>() + WIDTHS.len() - 1;
+        let sign = if self.ascii { "!=" } else { "≠" };
+        let parts = [(Agreement::Differs, sign), (Agreement::Unknown, "?")].map(|(agreement, sign)| {
+            let notes = self.remarks(case, agreement);
+            if notes.is_empty() {
+                (agreement, String::new())
+            } else {
+                (agreement, format!("{sign}[{notes}]"))
+            }
+        });
+        let mut parts: Vec<_> = parts.into_iter().filter(|(_, part)| !part.is_empty()).collect();
+        if parts.is_empty() {
+            parts.push((Agreement::Agrees, "agrees".to_owned()));
+        }
+        let taken = parts.iter().map(|(_, part)| human::width(part) + 1).sum::<usize>() - 1;
+        let painted: Vec<_> =
+            parts.iter().map(|(agreement, part)| self.paint.agreement(*agreement, part)).collect();
+        let painted = painted.join(" ");
+        if width + 2 + taken > WIDTH {
+            return vec![text, format!("{:>pad$}{painted}", "", pad = WIDTH.saturating_sub(taken))];
+        }
+        vec![format!("{text}  {painted}")]
+    }
+
+    /// The reasons for the numbers of a case that stand so: their footnotes; the number's name when there is none.
+    fn remarks(&mut self, case: &CaseAnswer, agreement: Agreement) -> String {
         let mut notes = Vec::new();
-        for judgement in case.judgements.iter().filter(|judgement| judgement.agreement != Agreement::Agrees) {
+        for judgement in case.judgements.iter().filter(|judgement| judgement.agreement == agreement) {
             let note = if let Some(cause) = judgement.cause {
                 self.note(cause).to_string()
             } else {
                 self.unexplained = true;
-                format!("?{}", name(judgement.number))
+                name(judgement.number).to_owned()
             };
             if !notes.contains(&note) {
                 notes.push(note);
             }
         }
         notes.sort_by_key(|note| (note.len(), note.clone()));
-        let remark = match case.agreement {
-            Agreement::Agrees => "agrees".to_owned(),
-            Agreement::Differs => format!("differs [{}]", notes.join(",")),
-            Agreement::Unknown => format!("unknown [{}]", notes.join(",")),
-        };
-        let painted = self.paint.agreement(case.agreement, &remark);
-        if human::width(&text) + 2 + human::width(&remark) > WIDTH {
-            return vec![text, format!("{:>pad$}{painted}", "", pad = WIDTH - human::width(&remark))];
-        }
-        vec![format!("{text}  {painted}")]
+        notes.join(",")
     }
 
     fn note(&mut self, cause: Cause) -> usize {
@@ -175,10 +196,15 @@ impl Lab {
             .map(|(index, cause)| wrap(&format!("[{}] {}", index + 1, cause.text()), WIDTH, "    "))
             .collect();
         if self.unexplained {
-            lines.push("[?…] this number differs, and zc cannot say why".to_owned());
+            lines.push("[name] this number differs, and zc cannot say why".to_owned());
         }
-        lines.push("- is not known; FAULTS are minor/major, CSW voluntary/involuntary; f is the faults of a transfer".to_owned());
-        if self.ascii { lines.into_iter().map(|line| line.replace('…', "...")).collect() } else { lines }
+        let legend = "≠ not the textbook's, ? and - not known; FAULTS minor/major, CSW voluntary/involuntary, f = faults";
+        lines.push(wrap(
+            &if self.ascii { legend.replace('≠', "!=") } else { legend.to_owned() },
+            WIDTH,
+            "    ",
+        ));
+        lines
     }
 
     fn appends(&self, appends: &Appends) -> Vec<String> {
@@ -217,7 +243,20 @@ fn way(way: &Way) -> String {
 
 /// A line of the table without its remarks.
 fn line(name: &str, cells: &[String; 8]) -> String {
-    line_of(format!("   {name:<CASE$}"), cells)
+    line_of(format!("   {name:<CASE$}"), cells, |_, cell| cell)
+}
+
+/// In which column a number is.
+const fn column(number: Number) -> Option<usize> {
+    match number {
+        Number::Path => None,
+        Number::SystemCalls => Some(0),
+        Number::ModeSwitches => Some(1),
+        Number::CpuCopies => Some(2),
+        Number::DeviceReads => Some(3),
+        Number::DeviceSends => Some(4),
+        Number::Faults => Some(5),
+    }
 }
 
 fn expected(numbers: &Numbers) -> [String; 8] {
@@ -227,7 +266,7 @@ fn expected(numbers: &Numbers) -> [String; 8] {
             Expected::AndTwoPerFault(0.0) => "2f".to_owned(),
             Expected::AndTwoPerFault(base) => format!("{}+2f", decimal(base)),
             Expected::MoreThan(least) => format!(">{}", decimal(least)),
-            Expected::Either(one, other) => format!("{}|{}", decimal(one), decimal(other)),
+            Expected::Either(one, other) => format!("{} or {}", decimal(one), decimal(other)),
         })
     };
     let Numbers { system_calls, mode_switches, cpu_copies, device_reads, device_sends, faults } = *numbers;
@@ -296,22 +335,19 @@ fn seconds(value: f64) -> String {
 fn summary(answer: &Answer) -> String {
     let cases = || answer.rows.iter().flat_map(|row| &row.cases);
     let judged = || cases().filter(|case| case.measured.is_some());
-    let count = |agreement| judged().filter(|case| case.agreement == agreement).count();
-    let unexplained = judged()
-        .filter(|case| {
-            case.judgements.iter().any(|one| one.agreement != Agreement::Agrees && one.cause.is_none())
-        })
-        .count();
-    let skipped = cases().count() - judged().count();
-    format!(
-        "{}: {} agree, {} differ, {} are not known in part; {} without an explanation; {} not run",
+    let with = |wanted: &dyn Fn(&Judgement) -> bool| {
+        judged().filter(|case| case.judgements.iter().any(wanted)).count()
+    };
+    let text = format!(
+        "{}: {} agree, {} differ in some number, {} not known in some; {} without a reason, {} not run",
         plural(cases().count() as u64, "case", "cases"),
-        count(Agreement::Agrees),
-        count(Agreement::Differs),
-        count(Agreement::Unknown),
-        unexplained,
-        skipped
-    )
+        judged().filter(|case| case.agreement == Agreement::Agrees).count(),
+        with(&|one| one.agreement == Agreement::Differs),
+        with(&|one| one.agreement == Agreement::Unknown),
+        with(&|one| one.agreement != Agreement::Agrees && one.cause.is_none()),
+        cases().count() - judged().count(),
+    );
+    wrap(&text, WIDTH, "    ")
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use crate::{
     lab::{
         answer::{SCHEMA, Workload},
         appends::Point,
-        judge::Judgement,
         rows::{ROWS, Row},
     },
     model::{fixture::samples, report::Tool},
@@ -87,7 +86,7 @@ TIME is untraced.
 TEXTBOOK         CALLS MODESW COPIES  DISK CARD     FAULTS        CSW    TIME
  2 mmap+write: mmap(2) a file, write(2) the mapping to a TCP socket
    textbook          2   4+2f      1     1    1         16          -       -
-   cold              2   4.01      -     -    - 1.02/0.016 0.004/0.52  43.3us  differs [1,2,?copies]
+   cold              2   4.01      -     -    - 1.02/0.016 0.004/0.52  43.3us  ≠[1,2,copies]
    warm         not run: cannot make a network namespace: Operation not permitted (os error 1)
 
 Appends of 60-byte records: write(2) against a shared mapping
@@ -96,12 +95,12 @@ Appends of 60-byte records: write(2) against a shared mapping
    1000000        1.0s           20         0        44.4ms           20         0  mapping wins
 The mapping begins to win at 1000000 records on this machine (times are untraced).
 
-2 cases: 0 agree, 1 differ, 0 are not known in part; 1 without an explanation; 1 not run
+2 cases: 0 agree, 1 differ in some number, 0 not known in some; 1 without a reason, 1 not run
 lost: nothing
 [1] loopback has no network card: no device copies what is sent
 [2] a fault maps more than its page: cached pages around it (fault-around, 16) or a huge page
-[?…] this number differs, and zc cannot say why
-- is not known; FAULTS are minor/major, CSW voluntary/involuntary; f is the faults of a transfer
+[name] this number differs, and zc cannot say why
+≠ not the textbook's, ? and - not known; FAULTS minor/major, CSW voluntary/involuntary, f = faults
 ";
     assert_eq!(render(&answer(), false, false), expected);
 }
