@@ -92,4 +92,7 @@ exactly! {
     cold_reads_count_what_storage_delivers_and_warm_ones_nothing: "cold-reads";
     what_storage_delivers_for_a_read_goes_with_its_pair: "cold-relay";
     cold_sendfiles_and_copies_count_what_storage_delivers: "cold-copies";
+    direct_reads_and_writes_are_copied_by_nobody: "direct";
+    a_pair_with_a_direct_end_has_the_copies_of_the_other_end: "direct-relays";
+    a_direct_read_where_no_device_is_stays_unknown: "direct-in-memory";
 }

@@ -2,6 +2,24 @@
 
 use zc_tests::{compare::assert_exact, disk::Disk, fixture, zc::Zc};
 
+/// A loop device copies in a thread of the kernel, whatever the file system above it was asked for: nothing
+/// witnesses that nobody copied.
+#[test]
+fn direct_reads_above_a_loop_device_stay_unknown() {
+    let Some(zc) = Zc::with(&[]) else { return };
+    for kind in ["ext4", "xfs", "btrfs"] {
+        let Some(disk) = Disk::new(kind) else { continue };
+        for name in ["direct", "direct-relays"] {
+            let work = fixture!(name).within(disk.path());
+            let traced = zc.run_json(&[], &work.command());
+            assert!(traced.done.status.success(), "{name} on {kind} failed: {}", traced.done.stderr);
+            assert_exact(&format!("{name}-{kind}"), &traced, &work.expectation());
+            let process = traced.report.process(work.expectation().pid);
+            assert!(process.paths.iter().all(|row| row.verdict != "zero-copy"), "{name} on {kind}");
+        }
+    }
+}
+
 /// A loop device reads its file by a thread of the kernel, and may queue the same I/O once more: none of that is
 /// the process's.
 fn counted_once(kind: &str) {

@@ -18,12 +18,24 @@ pub enum Path {
     Sendfile = 8,
     /// `copy_file_range(2)`.
     CopyFileRange = 12,
+    /// A read leg at a file that is open with `O_DIRECT`. Only in reports: rows have `Read` and a flag.
+    DirectRead = 15,
+    /// A write leg likewise.
+    DirectWrite = 16,
 }
 
 impl Path {
     /// Every path that a row of the report can have.
-    pub const ALL: [Self; 6] =
-        [Self::Read, Self::Write, Self::ReadWrite, Self::MmapWrite, Self::Sendfile, Self::CopyFileRange];
+    pub const ALL: [Self; 8] = [
+        Self::Read,
+        Self::Write,
+        Self::ReadWrite,
+        Self::MmapWrite,
+        Self::Sendfile,
+        Self::CopyFileRange,
+        Self::DirectRead,
+        Self::DirectWrite,
+    ];
 
     /// The path of a number from a map, if it is one.
     pub const fn from_u8(value: u8) -> Option<Self> {
@@ -35,6 +47,8 @@ impl Path {
             5 => Self::MmapWrite,
             8 => Self::Sendfile,
             12 => Self::CopyFileRange,
+            15 => Self::DirectRead,
+            16 => Self::DirectWrite,
             _ => return None,
         })
     }
@@ -49,6 +63,8 @@ impl Path {
             Self::MmapWrite => "mmap+write",
             Self::Sendfile => "sendfile",
             Self::CopyFileRange => "copy_file_range",
+            Self::DirectRead => "direct-read",
+            Self::DirectWrite => "direct-write",
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct Thread {
     pub device_seen: u64,
     /// Bytes that storage had to deliver for the call in progress.
     pub call_device_read_bytes: u64,
+    /// Bytes that a device read from or wrote to user memory for the call in progress.
+    pub call_direct_bytes: u64,
     /// Bytes that storage had to deliver for page faults in user mode, since the thread began.
     pub fault_device_read_bytes: u64,
     /// The task's counters when tracing began: what to take off its totals.
@@ -42,7 +44,7 @@ pub struct Thread {
     pub call_voluntary: u32,
     /// Involuntary switches within the call in progress.
     pub call_involuntary: u32,
-    /// Not zero when these four fields and `call_device_read_bytes` hold something for the call in progress.
+    /// Not zero when these four fields and the sums of the call above hold something for the call in progress.
     pub call_touched: u32,
     /// The process.
     pub tgid: u32,
@@ -156,9 +158,9 @@ pub struct Descriptor {
 assert_layout!(Descriptor, 40, [u64, u64, u64, u32, i32, u32, u8, [u8; 3]]);
 assert_layout!(
     Thread,
-    64 + 48 + 16 + 16 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 8 + 32 * MAPPINGS,
+    72 + 48 + 16 + 16 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 8 + 32 * MAPPINGS,
     [
-        [u64; 8],
+        [u64; 9],
         Costs,
         [u64; 2],
         [u32; 4],

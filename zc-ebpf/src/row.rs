@@ -9,7 +9,7 @@ use zc_common::{
     loss::Loss,
     maps::FLOWS_DEFAULT,
     path::Path,
-    row::{Costs, RowKey, RowValue},
+    row::{Costs, DIRECT_DESTINATION, DIRECT_SOURCE, RowKey, RowValue},
     thread::{RECENT, Recent, Thread},
 };
 
@@ -165,6 +165,9 @@ extern "C" fn zc_row_add(thread: *mut Thread, entry: *mut Entry) -> u64 {
         row.by_reference += entry.by_reference;
         row.transfers += u64::from(entry.bytes > 0);
         row.own.calls += u64::from(entry.calls);
+        if entry.own.by_device != 0 && is_direct(&entry.key) {
+            row.by_reference += entry.bytes;
+        }
         if !entry.own.is_zero() {
             add_costs(&mut row.own, &entry.own);
         }
@@ -182,9 +185,17 @@ extern "C" fn zc_row_add(thread: *mut Thread, entry: *mut Entry) -> u64 {
     1
 }
 
+/// Whether the row's own calls, those that put bytes into memory or send them from there, are at an end that is open
+/// with `O_DIRECT`.
+#[inline(always)]
+fn is_direct(key: &RowKey) -> bool {
+    let flag = if key.path == Path::Read as u8 { DIRECT_SOURCE } else { DIRECT_DESTINATION };
+    key.flags & flag != 0
+}
+
 #[inline(always)]
 fn add_costs(sum: &mut Costs, costs: &CallCosts) {
-    let CallCosts { voluntary, involuntary, minor, major, device_read_bytes } = *costs;
+    let CallCosts { voluntary, involuntary, minor, major, device_read_bytes, by_device: _ } = *costs;
     sum.voluntary += u64::from(voluntary);
     sum.involuntary += u64::from(involuntary);
     sum.minor += u64::from(minor);

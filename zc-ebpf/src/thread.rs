@@ -23,6 +23,7 @@ static EMPTY: Thread = Thread {
     user_faults: 0,
     device_seen: 0,
     call_device_read_bytes: 0,
+    call_direct_bytes: 0,
     fault_device_read_bytes: 0,
     base: Costs::NONE,
     call_minor: 0,
@@ -56,16 +57,20 @@ pub(crate) struct CallCosts {
     pub(crate) minor: u32,
     pub(crate) major: u32,
     pub(crate) device_read_bytes: u32,
+    /// Not zero when the device itself moved all bytes of the call between storage and the call's own memory: no cost,
+    /// but it comes with them.
+    pub(crate) by_device: u32,
 }
 
 impl CallCosts {
     pub(crate) const NONE: Self =
-        Self { voluntary: 0, involuntary: 0, minor: 0, major: 0, device_read_bytes: 0 };
+        Self { voluntary: 0, involuntary: 0, minor: 0, major: 0, device_read_bytes: 0, by_device: 0 };
 
     /// Whether it cost nothing else, as most calls.
     #[inline(always)]
     pub(crate) fn is_zero(&self) -> bool {
-        self.voluntary | self.involuntary | self.minor | self.major | self.device_read_bytes == 0
+        self.voluntary | self.involuntary | self.minor | self.major | self.device_read_bytes | self.by_device
+            == 0
     }
 }
 
@@ -160,6 +165,7 @@ pub(crate) fn touch(task: Typed) -> Option<*mut Thread> {
             (*thread).call_voluntary = 0;
             (*thread).call_involuntary = 0;
             (*thread).call_device_read_bytes = 0;
+            (*thread).call_direct_bytes = 0;
             (*thread).call_minor = typed!(task, task_min_flt);
             (*thread).call_major = typed!(task, task_maj_flt);
         }
@@ -174,9 +180,9 @@ pub(crate) fn is_outside_calls(registers: Typed) -> bool {
     number == -1
 }
 
-/// What the call that has just ended cost.
+/// What the call that has just ended cost, which moved `bytes`.
 #[inline(always)]
-pub(crate) fn call_costs(thread: *mut Thread, task: Typed) -> CallCosts {
+pub(crate) fn call_costs(thread: *mut Thread, task: Typed, bytes: u64) -> CallCosts {
     // SAFETY: map memory, only this thread's.
     unsafe {
         if (*thread).call_touched == 0 {
@@ -195,6 +201,9 @@ pub(crate) fn call_costs(thread: *mut Thread, task: Typed) -> CallCosts {
             major: (major - (*thread).call_major) as u32,
             // One call moves less than 2 GiB (`MAX_RW_COUNT`).
             device_read_bytes: if device > u64::from(u32::MAX) { u32::MAX } else { device as u32 },
+            // Of a last block that is not full, the device moves more. Without a branch, of which the verifier would
+            // follow both ways through all that comes.
+            by_device: (bytes.wrapping_sub(1).wrapping_sub((*thread).call_direct_bytes) >> 63) as u32,
         }
     }
 }

@@ -44,7 +44,7 @@ impl Share {
     #[inline(always)]
     fn new(source: Source, bytes: u64) -> Self {
         let Source { calls, voluntary, involuntary, minor, major, device_read_bytes, .. } = source;
-        let costs = CallCosts { voluntary, involuntary, minor, major, device_read_bytes };
+        let costs = CallCosts { voluntary, involuntary, minor, major, device_read_bytes, by_device: 0 };
         Self { source, bytes, calls, costs }
     }
 }
@@ -313,7 +313,7 @@ fn add_share(thread: *mut Thread, entry: &mut Entry, share: &Share) {
     row::add(thread, entry);
     // The call and its costs are counted once.
     entry.calls = 0;
-    entry.own = CallCosts::NONE;
+    entry.own = CallCosts { by_device: entry.own.by_device, ..CallCosts::NONE };
 }
 
 #[inline(always)]

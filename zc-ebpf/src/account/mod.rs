@@ -39,8 +39,8 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed, result: i64) 
         }
         return;
     };
-    let costs = thread::call_costs(thread, task);
     let bytes = if result > 0 { result as u64 } else { 0 };
+    let costs = thread::call_costs(thread, task, bytes);
     match call {
         DataCall::Read | DataCall::ReadVector | DataCall::Write | DataCall::WriteVector => {
             let vectored = matches!(call, DataCall::ReadVector | DataCall::WriteVector);

@@ -3,7 +3,8 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use crate::{
-    kernel::{current, typed, user_registers},
+    arch::{self, DataCall},
+    kernel::{Typed, current, global, probe, probe_at, typed, user_registers},
     maps::is_traced,
     thread,
 };
@@ -11,7 +12,7 @@ use crate::{
 /// `block_bio_queue(struct bio *bio)`, in the context of whoever submits. It is not fired for what the page cache
 /// has.
 #[btf_tracepoint(function = "block_bio_queue")]
-pub(crate) fn zc_storage(_ctx: BtfTracePointContext) -> i32 {
+pub(crate) fn zc_storage(ctx: BtfTracePointContext) -> i32 {
     let task = current();
     let tgid: u32 = typed!(task, task_tgid);
     if !is_traced(tgid) {
@@ -19,16 +20,112 @@ pub(crate) fn zc_storage(_ctx: BtfTracePointContext) -> i32 {
     }
     let Some(thread) = thread::find_or_create(task, tgid) else { return 0 };
     let bytes = thread::storage_since(thread, task);
-    if bytes == 0 {
-        return 0;
-    }
+    let registers = user_registers(task);
     if let Some(thread) = thread::touch(task) {
+        let direct = direct_bytes(ctx.arg(0), typed!(registers, regs_number));
         // SAFETY: map memory, only this thread's.
-        unsafe { (*thread).call_device_read_bytes += bytes };
-    } else if thread::is_outside_calls(user_registers(task)) {
+        unsafe {
+            (*thread).call_device_read_bytes += bytes;
+            (*thread).call_direct_bytes += direct;
+        }
+    } else if thread::is_outside_calls(registers) {
         // SAFETY: map memory, only this thread's.
         unsafe { (*thread).fault_device_read_bytes += bytes };
     }
     // What else reads (exec, a directory, read-ahead that was asked for) is in no row, only in the thread's total.
     0
+}
+
+/// How many bytes the device will write to or read from the memory of a process for this request, if it is one of
+/// the call `number`, 0 when that is not sure.
+///
+/// What it takes: the data goes the way of the call; the file system's own request and not what a driver made of it;
+/// no encryption on the way; a disk that is driven by requests and belongs to a bus, so that it moves data by itself:
+/// loop, zram, brd, dm, md, nbd and pmem copy, compute or pass on, and are not one or not the other; and the first
+/// page is of user memory.
+#[inline(always)]
+fn direct_bytes(bio: Typed, number: u64) -> u64 {
+    const REQ_OP_MASK: u32 = 0xFF;
+    const REQ_OP_READ: u32 = 0;
+    const REQ_OP_WRITE: u32 = 1;
+    const BIO_CLONED: u16 = 1 << 1;
+    if global!(OFFSETS.bio_bi_bdev) == 0
+        || global!(OFFSETS.bdev_parent) == 0
+        || global!(OFFSETS.page_mapping) == 0
+    {
+        return 0;
+    }
+    let wanted = match arch::data_call(number) {
+        Some(DataCall::Read | DataCall::ReadVector) => REQ_OP_READ,
+        Some(DataCall::Write | DataCall::WriteVector) => REQ_OP_WRITE,
+        _ => return 0,
+    };
+    let operation: u32 = typed!(bio, bio_bi_opf);
+    let flags: u16 = typed!(bio, bio_bi_flags);
+    if operation & REQ_OP_MASK != wanted || flags & BIO_CLONED != 0 {
+        return 0;
+    }
+    if global!(OFFSETS.bio_bi_crypt_context) != 0 {
+        let encryption: u64 = typed!(bio, bio_bi_crypt_context);
+        if encryption != 0 {
+            return 0;
+        }
+    }
+    let vector: u64 = typed!(bio, bio_bi_io_vec);
+    if !is_real_disk(bio) || !is_user_page(vector) {
+        return 0;
+    }
+    let bytes: u32 = typed!(bio, bio_bi_size);
+    bytes.into()
+}
+
+/// `device_add_disk` gives a disk of a bus its parent; a bio-based driver has `submit_bio`, the first of
+/// `struct block_device_operations`.
+#[inline(always)]
+fn is_real_disk(bio: Typed) -> bool {
+    let device: Typed = typed!(bio, bio_bi_bdev);
+    if device.is_null() {
+        return false;
+    }
+    let disk: Typed = typed!(device, bdev_bd_disk);
+    if disk.is_null() {
+        return false;
+    }
+    let whole: Typed = typed!(disk, gendisk_part0);
+    let operations: u64 = typed!(disk, gendisk_fops);
+    if whole.is_null() {
+        return false;
+    }
+    let parent: u64 = typed!(whole, bdev_parent);
+    parent != 0 && probe_at::<u64>(operations) == Some(0)
+}
+
+/// Whether the page of a `struct bio_vec` (its first member) is one of a process: anonymous, or of memory that
+/// processes share (tmpfs, hugetlbfs), for which nothing else asks a disk.
+#[inline(always)]
+fn is_user_page(vector: u64) -> bool {
+    try_user_page(vector).unwrap_or(false)
+}
+
+#[inline(always)]
+fn try_user_page(vector: u64) -> Option<bool> {
+    const TAIL: u64 = 1;
+    const ANONYMOUS: u64 = 1;
+    const MARKS: u64 = 3;
+    const TMPFS_MAGIC: u64 = 0x0102_1994;
+    const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
+    let page: u64 = probe_at(vector)?;
+    let head: u64 = probe!(page, page_compound_head)?;
+    let page = if head & TAIL != 0 { head - TAIL } else { page };
+    let mapping: u64 = probe!(page, page_mapping)?;
+    if mapping & MARKS != 0 {
+        return Some(mapping & ANONYMOUS != 0);
+    }
+    if mapping == 0 {
+        return Some(false);
+    }
+    let inode: u64 = probe!(mapping, mapping_host)?;
+    let superblock: u64 = probe!(inode, inode_i_sb)?;
+    let magic: u64 = probe!(superblock, super_s_magic)?;
+    Some(matches!(magic, TMPFS_MAGIC | HUGETLBFS_MAGIC))
 }

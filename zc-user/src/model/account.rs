@@ -129,7 +129,8 @@ impl ProcessTotals {
 impl Ledger<'_> {
     fn process(&self, pid: u32, start_ns: u64, counted: Counted) -> Process {
         let Self { sample, entries, totals } = self;
-        let rows = entries.group(|key| Some((key.path, key.via(), key.source_kind, key.destination_kind)));
+        let rows =
+            entries.group(|key| Some((key.shown_path(), key.via(), key.source_kind, key.destination_kind)));
         let mut paths: Vec<_> = rows
             .into_iter()
             .map(|((path, via, source, destination), sum)| PathRow {

@@ -37,6 +37,13 @@ pub struct EndKind {
     pub direct: bool,
 }
 
+impl EndKind {
+    /// The flag means something of files and of disks; of a pipe it is another wish (packets).
+    pub(super) const fn new(kind: Kind, flagged: bool) -> Self {
+        Self { kind, direct: flagged && matches!(kind, Kind::File | Kind::Device) }
+    }
+}
+
 /// The copies of `bytes` that took `path` from `source` to `destination`, as far as they can be inferred.
 pub fn infer(path: Path, source: EndKind, destination: EndKind, bytes: u64) -> Copies {
     if bytes == 0 {
@@ -52,12 +59,13 @@ pub fn infer(path: Path, source: EndKind, destination: EndKind, bytes: u64) -> C
         }
         Path::Sendfile => Copies::unknown(bytes, Reason::Sendfile),
         Path::CopyFileRange => Copies::unknown(bytes, Reason::CopyFileRange),
-        Path::Thread => Copies::none(),
+        // Rows have the legs that these are made of, see [`super::direct`].
+        Path::DirectRead | Path::DirectWrite | Path::Thread => Copies::none(),
     }
 }
 
 /// Why it is not known whether the leg between this end and user memory copied; `None` when it did, once.
-fn unknown_leg(end: EndKind) -> Option<Reason> {
+pub(super) fn unknown_leg(end: EndKind) -> Option<Reason> {
     match end.kind {
         _ if end.direct => Some(Reason::DirectIo),
         Kind::File | Kind::Tcp | Kind::Udp | Kind::Unix | Kind::Pipe => None,
@@ -79,7 +87,7 @@ impl Copies {
         }
     }
 
-    const fn unknown(bytes: u64, reason: Reason) -> Self {
+    pub(super) const fn unknown(bytes: u64, reason: Reason) -> Self {
         Self { unknown: bytes, reason, ..Self::none() }
     }
 
@@ -99,6 +107,14 @@ impl Copies {
 
     /// Both together: known amounts add up, the weaker evidence and the stronger reason stay.
     pub fn add(&mut self, other: &Self) {
+        // Of no payload nothing has to be known.
+        if other.reason == Reason::NoBytes {
+            return;
+        }
+        if self.reason == Reason::NoBytes {
+            *self = *other;
+            return;
+        }
         self.copied = sum_of_known(self.copied, other.copied);
         self.by_reference = sum_of_known(self.by_reference, other.by_reference);
         self.unknown += other.unknown;

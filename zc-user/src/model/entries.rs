@@ -1,6 +1,6 @@
 //! The rows of one process, threads added up, and what reads lose to the pairs made from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use zc_common::{
     path::{Kind, Path},
@@ -12,6 +12,7 @@ use zc_common::{
 
 use super::{
     copies::{Copies, EndKind, infer},
+    direct::Direct,
     report::Via,
 };
 
@@ -70,15 +71,47 @@ impl EntryKey {
             Path::Write | Path::MmapWrite => (false, to),
             Path::ReadWrite => (from, to),
             Path::Sendfile | Path::CopyFileRange => (true, true),
-            Path::Thread => (false, false),
+            // The last two are shown, and in no row.
+            Path::Thread | Path::DirectRead | Path::DirectWrite => (false, false),
         }
     }
 
     fn copies(&self, entry: &Entry) -> Copies {
-        let source = EndKind { kind: self.source_kind, direct: self.flags & DIRECT_SOURCE != 0 };
-        let destination =
-            EndKind { kind: self.destination_kind, direct: self.flags & DIRECT_DESTINATION != 0 };
+        let (source, destination) = (self.source_end(), self.destination_end());
+        if self.has_legs() && (source.direct || destination.direct) {
+            return Direct {
+                path: self.path,
+                source,
+                destination,
+                bytes: entry.bytes,
+                by_device: entry.by_reference,
+                filled_by_device: entry.filled_by_device,
+            }
+            .copies();
+        }
         infer(self.path, source, destination, entry.bytes)
+    }
+
+    /// Whether bytes of this row go through user memory.
+    const fn has_legs(&self) -> bool {
+        matches!(self.path, Path::Read | Path::Write | Path::ReadWrite | Path::MmapWrite)
+    }
+
+    fn source_end(&self) -> EndKind {
+        EndKind::new(self.source_kind, self.has(DIRECT_SOURCE))
+    }
+
+    fn destination_end(&self) -> EndKind {
+        EndKind::new(self.destination_kind, self.has(DIRECT_DESTINATION))
+    }
+
+    /// The path that the report names.
+    pub(super) fn shown_path(&self) -> Path {
+        match self.path {
+            Path::Read if self.source_end().direct => Path::DirectRead,
+            Path::Write if self.destination_end().direct => Path::DirectWrite,
+            path => path,
+        }
     }
 }
 
@@ -88,6 +121,8 @@ struct Entry {
     bytes: u64,
     copied: u64,
     by_reference: u64,
+    /// Of a pair: all bytes of the leg that it took from were put into memory by the device itself.
+    filled_by_device: bool,
     transfers: u64,
     own: Costs,
     taken: Costs,
@@ -134,13 +169,22 @@ impl Entries {
             pair.own.add(&pair.taken);
         }
         let mut short = 0;
+        let mut filled = BTreeSet::new();
         for (key, want) in wanted {
             let leg = self.0.entry(key).or_default();
             short += u64::from(!leg.covers(&want));
+            if leg.bytes > 0 && leg.by_reference >= leg.bytes {
+                filled.insert(key);
+            }
             leg.bytes = leg.bytes.saturating_sub(want.bytes);
+            // Which of its bytes were taken is not known.
+            leg.by_reference = leg.by_reference.saturating_sub(want.bytes);
             // Every read that was taken had moved bytes: it was a transfer.
             leg.transfers = leg.transfers.saturating_sub(want.taken.calls);
             leg.own.subtract(&want.taken);
+        }
+        for (key, pair) in &mut self.0 {
+            pair.filled_by_device = key.leg().is_some_and(|leg| filled.contains(&leg));
         }
         self.0.retain(|_, entry| entry.bytes != 0 || entry.own.calls != 0);
         short

@@ -62,7 +62,7 @@ impl<'a> Names<'a> {
             let source = self.key(key.source_kind, key.source);
             let destination = self.key(key.destination_kind, key.destination);
             let named = source.object.is_some() || destination.object.is_some();
-            named.then_some((key.path, key.via(), source, destination))
+            named.then_some((key.shown_path(), key.via(), source, destination))
         });
         let end = |key: EndKey<'_>| self.end(&key);
         let mut flows: Vec<_> = groups

@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod copies;
+mod direct;
 mod entries;
 #[cfg(test)]
 pub(crate) mod fixture;

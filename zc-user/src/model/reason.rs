@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub enum Reason {
     /// Only end of file, errors and empty calls.
     NoBytes,
+    /// A device and user memory, with nothing between them.
+    ByDevice,
     /// A read leg.
     ReadIntoMemory,
     /// A write leg.
@@ -34,8 +36,9 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoBytes,
+        Self::ByDevice,
         Self::ReadIntoMemory,
         Self::WrittenFromMemory,
         Self::WrittenFromMapping,
@@ -51,6 +54,7 @@ impl Reason {
     pub const fn text(self) -> &'static str {
         match self {
             Self::NoBytes => "no bytes moved",
+            Self::ByDevice => "the device itself read or wrote user memory",
             Self::ReadIntoMemory => "read into user memory",
             Self::WrittenFromMemory => "written from user memory",
             Self::WrittenFromMapping => "written from a mapped file",
@@ -73,7 +77,7 @@ impl Reason {
             Self::EndUnknown => Some("close descriptors only after their calls have returned"),
             Self::CopyFileRange => Some("one file system with reflinks on both ends shares extents"),
             Self::Sendfile => Some("pages go to sockets of devices with scatter-gather (ethtool -k)"),
-            Self::NoBytes | Self::DriverDecides | Self::DirectIo => None,
+            Self::NoBytes | Self::ByDevice | Self::DriverDecides | Self::DirectIo => None,
         }
     }
 }

@@ -106,6 +106,7 @@ const MEMBERS: &[(&str, &str, Field)] = members![
     "inode"."i_rdev" => inode_i_rdev,
     "inode"."i_generation" => inode_i_generation,
     "super_block"."s_dev" => super_s_dev,
+    "address_space"."host" => mapping_host,
     "super_block"."s_magic" => super_s_magic,
     "dentry"."d_parent" => dentry_d_parent,
     "dentry"."d_name.name" => dentry_d_name_name,
@@ -144,10 +145,25 @@ const MEMBERS: &[(&str, &str, Field)] = members![
     "pt_regs"."r9" => regs_arg5,
 ];
 
-/// Members that some kernels do not have. None of them is the first of its structure, so 0 says that it is missing.
+/// Members that some kernels do not have. None of them is the first of its structure where it matters, so 0 says that
+/// it is missing.
 const OPTIONAL: &[(&str, &str, Field)] = members![
     // CONFIG_TASK_IO_ACCOUNTING
     "task_struct"."ioac.read_bytes" => task_ioac_read_bytes,
+    // Together since Linux 5.12.
+    "bio"."bi_bdev" => bio_bi_bdev,
+    "bio"."bi_opf" => bio_bi_opf,
+    "bio"."bi_flags" => bio_bi_flags,
+    "bio"."bi_iter.bi_size" => bio_bi_size,
+    "bio"."bi_io_vec" => bio_bi_io_vec,
+    // CONFIG_BLK_INLINE_ENCRYPTION
+    "bio"."bi_crypt_context" => bio_bi_crypt_context,
+    "block_device"."bd_disk" => bdev_bd_disk,
+    "block_device"."bd_device.parent" => bdev_parent,
+    "gendisk"."part0" => gendisk_part0,
+    "gendisk"."fops" => gendisk_fops,
+    "page"."compound_head" => page_compound_head,
+    "page"."mapping" => page_mapping,
 ];
 
 #[cfg(test)]
