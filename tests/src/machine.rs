@@ -56,6 +56,11 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).chain(beside).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
+/// The distribution's own Python: wrappers that choose a version would be further processes.
+pub fn python() -> &'static str {
+    if Path::new("/usr/bin/python3").exists() { "/usr/bin/python3" } else { "python3" }
+}
+
 /// The target's directory for temporary files: on the disk the project is on, not in memory.
 pub fn target_tmp() -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tmp");

@@ -6,6 +6,7 @@ use zc_tests::{
     compare::differences,
     expect::Expectation,
     fixture,
+    machine::python,
     report::{Process, Report},
     zc::{Traced, Zc},
 };
@@ -65,6 +66,25 @@ fn a_process_outlives_the_poller_of_its_ring_under_its_own_name() {
         is_sane(process);
         assert_eq!((process.comm.as_str(), process.exit_code), ("zc-fixture", Some(0)));
     }
+}
+
+#[test]
+fn a_process_has_the_name_of_its_first_thread_whichever_ends_last() {
+    let Some(zc) = Zc::with(&["python3"]) else { return };
+    // PR_SET_NAME is 15; exit, 60, ends the thread that calls it and no other.
+    let script = "
+import ctypes, threading, time
+libc = ctypes.CDLL(None)
+def work():
+    libc.prctl(15, b'later')
+    time.sleep(0.05)
+    libc.syscall(60, 0)
+threading.Thread(target=work).start()
+libc.syscall(60, 0)
+";
+    let report = zc.trace(&[python(), "-c", script]);
+    let names: Vec<_> = report.processes.iter().map(|process| process.comm.as_str()).collect();
+    assert_eq!(names, ["python3"]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 use zc_tests::{
     expect::Kind,
     job::Job,
-    machine::{free_port, random_file, temp_dir, wait_for, wait_for_port},
+    machine::{free_port, python, random_file, temp_dir, wait_for, wait_for_port},
     report::Report,
     zc::{Serving, Traced, Zc},
 };
@@ -181,11 +181,6 @@ fn nginx_under_wrk_sends_what_its_log_says() {
         "one file is all that was sent"
     );
     assert_eq!(sendfile + sum(&report, "write", Kind::Memory, Kind::Tcp), sent);
-}
-
-fn python() -> &'static str {
-    // The distribution's own: wrappers that choose a version would be further processes.
-    if Path::new("/usr/bin/python3").exists() { "/usr/bin/python3" } else { "python3" }
 }
 
 #[test]

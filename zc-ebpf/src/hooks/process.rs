@@ -23,7 +23,7 @@ use zc_common::{
 
 use crate::{
     arch,
-    kernel::{Typed, current, fetch_add, global, typed, user_registers},
+    kernel::{Typed, current, fetch_add, global, typed, typed_at, user_registers},
     maps::{EVENTS, PROCESSES, Process, ROWS, SESSION, THREADS, has, is_traced, lose, set_traced, wake_up},
     object, row, thread,
 };
@@ -237,9 +237,20 @@ fn write_process(record: *mut ProcessRecord, kind: RecordKind, task: Typed, tgid
         (*record).cgroup_id = bpf_get_current_cgroup_id();
         (*record).exit_code = typed!(task, task_exit_code);
         (*record).reserved = 0;
-        let comm = task.add(global!(OFFSETS.task_comm) as usize);
+        let comm = first_thread(task, start_ns).add(global!(OFFSETS.task_comm) as usize);
         bpf_probe_read_kernel((&raw mut (*record).comm).cast(), 16, comm.cast());
     }
+}
+
+/// The thread that has the name of the process, which others change for themselves (`PR_SET_NAME`). When the last
+/// one ends the first one may be gone, and its memory be another's; its start tells.
+#[inline(always)]
+fn first_thread(task: Typed, start_ns: u64) -> Typed {
+    let leader: Typed = typed!(task, task_group_leader);
+    if leader.is_null() || typed_at::<u64>(leader, global!(OFFSETS.task_start_boottime)) != start_ns {
+        return task;
+    }
+    leader
 }
 
 #[inline(always)]
