@@ -5,7 +5,8 @@ use crate::{assert_layout, pod};
 /// Key of the `OBJECTS` map: an inode in memory, told apart from a later one at the same address.
 ///
 /// Pipes and sockets have an inode number that is never used again; files of the same number differ
-/// in `i_generation`, which file systems that reuse numbers fill with a random value.
+/// in `i_generation`, which file systems that reuse numbers fill with a random value. What has a path is
+/// another object to a process with another root, as it has another name there.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ObjectKey {
@@ -15,8 +16,16 @@ pub struct ObjectKey {
     pub number: u64,
     /// `i_generation`.
     pub generation: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// Of what has a path: [`root_id`] of the process. Of pipes and sockets: zero.
+    pub root: u32,
+}
+
+/// A short name for the root of a process's paths (`fs_struct.root`), never zero. Two roots of one machine have the
+/// same one at a chance of one in four thousand million.
+#[inline]
+pub const fn root_id(mount: u64, entry: u64) -> u32 {
+    let mixed = (mount ^ entry.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as u32 | 1
 }
 
 /// Value of the `OBJECTS` map.

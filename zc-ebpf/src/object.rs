@@ -3,17 +3,17 @@
 mod name;
 mod small;
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_probe_read_kernel};
 use zc_common::{
     loss::Loss,
-    object::{ObjectKey, ObjectValue},
+    object::{ObjectKey, ObjectValue, root_id},
     path::Kind,
     row::{DIRECT_DESTINATION, DIRECT_SOURCE},
     thread::{DESCRIPTORS, Descriptor, Thread},
 };
 
 use crate::{
-    kernel::{Typed, fetch_add, global, probe, probe_at, probe_both, typed},
+    kernel::{Typed, current, fetch_add, global, probe, probe_at, probe_both, typed},
     maps::{EVENTS, OBJECTS, SESSION, lose, wake_up},
     row,
 };
@@ -171,12 +171,21 @@ extern "C" fn zc_resolve(thread: *mut Thread, file: *const File) -> u64 {
 
 #[inline(always)]
 fn try_resolve(thread: *mut Thread, file: &File) -> Option<(u8, u32)> {
-    let key = ObjectKey { inode: file.inode, number: file.number, generation: file.generation, reserved: 0 };
+    let mut key = ObjectKey { inode: file.inode, number: file.number, generation: file.generation, root: 0 };
+    // Pipes and sockets, which event loops have by the thousand, are found at once.
+    if let Some(known) = OBJECTS.get_ptr(&key) {
+        // SAFETY: map memory; a value is never changed.
+        return Some(unsafe { ((*known).kind, (*known).id) });
+    }
+    key.root = own_root();
     if let Some(known) = OBJECTS.get_ptr(&key) {
         // SAFETY: map memory; a value is never changed.
         return Some(unsafe { ((*known).kind, (*known).id) });
     }
     let (kind, sock) = kind_of(file)?;
+    if sock != 0 || kind == Kind::Pipe as u8 {
+        key.root = 0;
+    }
     // SAFETY: map memory, only this thread's.
     if !row::has_flows_left(unsafe { (*thread).tgid }) {
         lose(Loss::FlowsOverflow);
@@ -206,6 +215,26 @@ fn try_resolve(thread: *mut Thread, file: &File) -> Option<(u8, u32)> {
     }
     lose(Loss::ObjectsFull);
     Some((kind, 0))
+}
+
+/// Where the running process's paths begin.
+#[inline(always)]
+fn own_root() -> u32 {
+    let fs: Typed = typed!(current(), task_fs);
+    // A task that is ending has none. The addresses are read as numbers: the verifier lets nobody mix pointers.
+    if fs.is_null() {
+        return 1;
+    }
+    let number = |offset: u32| {
+        let mut number = 0_u64;
+        // SAFETY: the destination has eight bytes.
+        unsafe {
+            let from = fs.add(offset as usize).cast();
+            bpf_probe_read_kernel((&raw mut number).cast(), 8, from);
+        }
+        number
+    };
+    root_id(number(global!(OFFSETS.fs_root_mnt)), number(global!(OFFSETS.fs_root_dentry)))
 }
 
 /// The kind of a file, and its `struct sock` if it is a socket.
