@@ -249,6 +249,16 @@ impl Report {
         self.flows.iter().filter(wanted).map(|flow| flow.bytes).sum()
     }
 
+    /// Calls and bytes of the flow between exactly these names, in all processes; `None` is an end without a name.
+    pub fn flow(&self, path: &str, source: Option<&str>, destination: Option<&str>) -> (u64, u64) {
+        let wanted = |flow: &&Flow| {
+            (flow.path.as_str(), flow.source.name.as_deref(), flow.destination.name.as_deref())
+                == (path, source, destination)
+        };
+        let flows = self.flows.iter().filter(wanted);
+        flows.fold((0, 0), |(calls, bytes), flow| (calls + flow.syscalls, bytes + flow.bytes))
+    }
+
     /// One loss counter.
     pub fn lost(&self, name: &str) -> u64 {
         self.lost.get(name).copied().unwrap_or_else(|| panic!("no loss counter is called {name}"))

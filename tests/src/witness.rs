@@ -20,6 +20,8 @@ pub struct Call {
     pub name: String,
     /// Its result; none when it failed or did not return.
     pub bytes: Option<u64>,
+    /// What follows the name, as far as strace had printed it when the call began.
+    pub arguments: String,
 }
 
 /// Every call that strace saw.
@@ -32,19 +34,29 @@ pub struct Strace {
 impl Strace {
     /// Runs a command under strace, following its children, and keeps its data calls.
     pub fn data_calls<S: AsRef<str>>(command: &[S]) -> Self {
-        Self::run(&[READS.as_slice(), &WRITES, &BOTH].concat().join(","), command)
+        Self::run(&["-e", &Self::data_filter()], command)
+    }
+
+    /// The same, with the names of what their descriptors are open to, for [`Self::on`].
+    pub fn named_data_calls<S: AsRef<str>>(command: &[S]) -> Self {
+        Self::run(&["-y", "-e", &Self::data_filter()], command)
     }
 
     /// Runs a command under strace, following its children, and keeps all calls.
     pub fn all_calls<S: AsRef<str>>(command: &[S]) -> Self {
-        Self::run("all", command)
+        Self::run(&[], command)
     }
 
-    fn run<S: AsRef<str>>(calls: &str, command: &[S]) -> Self {
+    fn data_filter() -> String {
+        format!("trace={}", [READS.as_slice(), &WRITES, &BOTH].concat().join(","))
+    }
+
+    fn run<S: AsRef<str>>(options: &[&str], command: &[S]) -> Self {
         let dir = machine::temp_dir();
         let log = dir.path().join("strace");
-        let trace = format!("trace={calls}");
-        let mut words = vec!["strace", "-f", "-qq", "-s0", "-e", &trace, "-e", "signal=none", "-o"];
+        let mut words = vec!["strace", "-f", "-qq", "-s0", "-e", "signal=none"];
+        words.extend(options);
+        words.push("-o");
         words.push(log.to_str().expect("a UTF-8 path"));
         words.push("--");
         words.extend(command.iter().map(AsRef::as_ref));
@@ -61,6 +73,14 @@ impl Strace {
     /// Number of calls and their bytes, of these names and of the threads that are wanted.
     pub fn sum(&self, names: &[&str], wanted: impl Fn(u32) -> bool) -> (u64, u64) {
         let of_these = |call: &&Call| names.contains(&call.name.as_str()) && wanted(call.tid);
+        let calls = self.calls.iter().filter(of_these);
+        calls.fold((0, 0), |(count, bytes), call| (count + 1, bytes + call.bytes.unwrap_or(0)))
+    }
+
+    /// Number of calls and their bytes, of these names, on descriptors that are open to `path`.
+    pub fn on(&self, path: &str, names: &[&str]) -> (u64, u64) {
+        let shown = format!("<{path}>");
+        let of_these = |call: &&Call| names.contains(&call.name.as_str()) && call.arguments.contains(&shown);
         let calls = self.calls.iter().filter(of_these);
         calls.fold((0, 0), |(count, bytes), call| (count + 1, bytes + call.bytes.unwrap_or(0)))
     }
@@ -83,11 +103,11 @@ fn parse(log: &str) -> Vec<Call> {
             calls[index].bytes = bytes;
             continue;
         }
-        let Some((name, _)) = rest.split_once('(') else { continue };
+        let Some((name, arguments)) = rest.split_once('(') else { continue };
         if rest.ends_with("<unfinished ...>") {
             open.insert(tid, calls.len());
         }
-        calls.push(Call { tid, name: name.into(), bytes });
+        calls.push(Call { tid, name: name.into(), bytes, arguments: arguments.into() });
     }
     calls
 }
@@ -146,6 +166,17 @@ mod tests {
         assert_eq!(trace.sum(&["read"], |_| true), (3, 13));
         assert_eq!(trace.sum(&["write"], |tid| tid == 8), (1, 11));
         assert_eq!((trace.first_tid(), trace.count(7)), (7, 3));
+    }
+
+    #[test]
+    fn calls_are_found_by_what_their_descriptors_are_open_to() {
+        let log = "7 read(3</a>,  <unfinished ...>\n\
+                   7 <... read resumed>\"\"..., 9) = 5\n\
+                   7 read(3</a/b>, \"\"..., 9) = 9\n\
+                   7 sendfile(4</b>, 3</a>, [0] => [7], 9) = 7\n";
+        let trace = Strace { calls: parse(log) };
+        assert_eq!(trace.on("/a", &["read"]), (1, 5));
+        assert_eq!(trace.on("/b", &["read", "sendfile"]), (1, 7));
     }
 
     #[test]

@@ -39,6 +39,10 @@ pub(crate) const TESTS: &[Program] = &[
     program("ps", "procps", "a second opinion on processes"),
     program("ip", "iproute2", "network namespaces and pairs of devices"),
     program("ethtool", "ethtool", "makes a device without scatter-gather"),
+    program("javac", "openjdk-17-jdk-headless", "the Java programs, whose FileChannel takes many paths"),
+    program("redis-server", "redis-server", "an event loop with a thousand connections"),
+    program("redis-benchmark", "redis-tools", "its clients"),
+    program("haproxy", "haproxy", "a proxy that splices"),
 ];
 
 /// What the benchmarks compare with.
@@ -49,7 +53,7 @@ pub(crate) const BENCH: &[Program] = &[
 ];
 
 /// Packages that would also run a service of their name from the next start of the machine on.
-const SERVICES: &[&str] = &["nginx"];
+const SERVICES: &[&str] = &["nginx", "redis-server", "haproxy"];
 
 /// Installs the packages of the programs that are not here. Without root it says what is missing; in CI
 /// that is an error.
