@@ -245,3 +245,7 @@ impl Findings<'_> {
         Appends::of(APPENDS.into_iter().map(point).collect())
     }
 }
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;
