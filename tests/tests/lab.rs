@@ -22,7 +22,7 @@ const ALWAYS: &[(&[&str], &str, &str)] = &[
     (&["read+write", "mmap+write", "sendfile", "splice"], "device_sends", "loopback has no network card"),
     (&["sendfile-copied"], "device_sends", "a veth pair has no network card"),
     // What the kernel does inside of these calls is not seen.
-    (&["sendfile", "sendfile-copied", "copy_file_range", "direct-read"], "cpu_copies", "not witnessed yet"),
+    (&["sendfile", "sendfile-copied", "copy_file_range"], "cpu_copies", "not witnessed yet"),
     // The text counts one fault a page; Linux maps more.
     (
         &["mmap+write", "mmap-read", "appends", "demand-paging", "shared-mapping"],
@@ -38,7 +38,6 @@ const ALWAYS: &[(&[&str], &str, &str)] = &[
 /// Numbers that may differ.
 const SOMETIMES: &[(&[&str], &str, &str)] = &[
     // Paths that are not followed.
-    (&["direct-read"], "path", "zc saw the bytes on another path"),
     (
         &["splice", "mmap-read", "tee", "vmsplice", "send-zerocopy", "io_uring-read", "io_uring-send"],
         "path",
