@@ -237,6 +237,33 @@ impl Ledger {
         self
     }
 
+    /// Bytes that a call of the splice family handed on: the kernel counts them as neither read nor written. Into a
+    /// file and into memory they are copied once; what became of them before is known where they came from a pipe or
+    /// from memory.
+    pub fn spliced(
+        &mut self,
+        path: &str,
+        ends: (Kind, Kind),
+        bytes: u64,
+        syscalls: u64,
+        transfers: impl Into<Option<u64>>,
+    ) -> &mut Self {
+        self.moved("syscall", path, ends, (bytes, 0, 0), syscalls, transfers);
+        let row = self.at("syscall", path, ends.0, ends.1);
+        if row.bytes != 0 && matches!(ends.1, Kind::File | Kind::Memory) {
+            let known = matches!(ends.0, Kind::Pipe | Kind::Memory);
+            row.said = Said {
+                copied: Some(row.bytes),
+                by_reference: Some(0),
+                unknown: Some(if known { 0 } else { row.bytes }),
+                verdict: Some(if known { "copied" } else { "unknown" }.into()),
+                evidence: Some("inferred".into()),
+                ..Said::default()
+            };
+        }
+        self
+    }
+
     /// What a row must say of its copies.
     pub fn said(&mut self, via: &str, path: &str, ends: (Kind, Kind), said: Said) -> &mut Self {
         self.at(via, path, ends.0, ends.1).said = said;

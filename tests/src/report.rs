@@ -13,7 +13,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 }
 
 /// Every loss that can be declared, zero or not.
-pub const LOST: [&str; 11] = [
+pub const LOST: [&str; 12] = [
     "ring_full",
     "rows_full",
     "threads_full",
@@ -24,6 +24,7 @@ pub const LOST: [&str; 11] = [
     "iov_unread",
     "compat_calls",
     "mappings_unread",
+    "pipes_unmatched",
     "missed_runs",
 ];
 

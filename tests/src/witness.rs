@@ -11,6 +11,9 @@ pub const WRITES: [&str; 5] = ["write", "pwrite64", "writev", "pwritev", "pwrite
 /// Calls whose results are in both.
 pub const BOTH: [&str; 2] = ["sendfile", "copy_file_range"];
 
+/// Calls whose results are in neither.
+pub const NEITHER: [&str; 3] = ["splice", "tee", "vmsplice"];
+
 /// One call of one thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
@@ -48,7 +51,7 @@ impl Strace {
     }
 
     fn data_filter() -> String {
-        format!("trace={}", [READS.as_slice(), &WRITES, &BOTH].concat().join(","))
+        format!("trace={}", [READS.as_slice(), &WRITES, &BOTH, &NEITHER].concat().join(","))
     }
 
     fn run<S: AsRef<str>>(options: &[&str], command: &[S]) -> Self {

@@ -7,7 +7,7 @@ use zc_tests::{
     fixture,
     fixtures::all,
     machine::require_cmd,
-    witness::{BOTH, READS, Strace, WRITES},
+    witness::{BOTH, NEITHER, READS, Strace, WRITES},
 };
 
 /// Too many calls for strace, or calls that it counts and zc does not; the bytes are checked by the kernel's
@@ -63,9 +63,10 @@ fn every_plan_equals_what_strace_saw() {
         let plans = || expected.all().into_iter().filter(|process| !process.execs);
         let (reads, writes, both) =
             (trace.sum(&READS, planned), trace.sum(&WRITES, planned), trace.sum(&BOTH, planned));
+        let neither = trace.sum(&NEITHER, planned);
         let name = fixture.name;
         assert_eq!(
-            reads.0 + writes.0 + both.0,
+            reads.0 + writes.0 + both.0 + neither.0,
             plans().map(Expectation::data_calls).sum::<u64>(),
             "{name}: calls"
         );

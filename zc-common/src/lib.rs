@@ -17,6 +17,7 @@ pub mod maps;
 pub mod object;
 pub mod pair;
 pub mod path;
+pub mod pipe;
 pub mod record;
 pub mod row;
 pub mod session;

@@ -26,11 +26,13 @@ pub enum Loss {
     /// The mappings of a process could not be looked at when it wrote from memory that was not known: its bytes stay
     /// a leg, also when they came from a mapped file.
     MappingsUnread = 9,
+    /// What others did to a pipe could not be followed: bytes that were spliced into it and out of it stay two legs.
+    PipesUnmatched = 10,
 }
 
 impl Loss {
     /// Every counter, in the order of the report.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::RingFull,
         Self::RowsFull,
         Self::ThreadsFull,
@@ -41,6 +43,7 @@ impl Loss {
         Self::IovUnread,
         Self::CompatCalls,
         Self::MappingsUnread,
+        Self::PipesUnmatched,
     ];
 
     /// The name of the counter in the report.
@@ -56,6 +59,7 @@ impl Loss {
             Self::IovUnread => "iov_unread",
             Self::CompatCalls => "compat_calls",
             Self::MappingsUnread => "mappings_unread",
+            Self::PipesUnmatched => "pipes_unmatched",
         }
     }
 }

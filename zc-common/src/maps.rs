@@ -29,6 +29,8 @@ pub const ROWS_DEFAULT: u32 = 65_536;
 pub const OBJECTS_DEFAULT: u32 = 16_384;
 /// Default number of sets in `PAIRS`; a power of two.
 pub const PAIR_SETS_DEFAULT: u32 = 4_096;
+/// Number of [`crate::pipe::PipeSet`]s; a power of two.
+pub const PIPE_SETS: u32 = 128;
 /// Default size of `EVENTS`; a power of two, and of pages.
 pub const RING_BYTES_DEFAULT: u32 = 8 << 20;
 /// Default number of named flows of a process.

@@ -104,6 +104,17 @@ impl Source {
         Self { calls: 0, voluntary: 0, involuntary: 0, minor: 0, major: 0, device_read_bytes: 0, ..self }
     }
 
+    /// Adds the costs of `other`.
+    #[inline(always)]
+    pub const fn add_costs(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.voluntary += other.voluntary;
+        self.involuntary += other.involuntary;
+        self.minor += other.minor;
+        self.major += other.major;
+        self.device_read_bytes = self.device_read_bytes.saturating_add(other.device_read_bytes);
+    }
+
     /// Whether bytes come from the same end.
     #[inline(always)]
     pub const fn is_same_end(&self, other: &Self) -> bool {
@@ -389,16 +400,9 @@ fn join<W: Word>(set: &Set<W>, piece: &Piece, source: Source) -> bool {
         let way = set.way(index);
         let adjoins = state.tag() == piece.tag() && state.high() == piece.low && !state.is_empty();
         if adjoins && piece.is_of(&way) && way.source.is_same_end(&source) {
-            let old = if state.is_fresh() { way.source } else { way.source.without_costs() };
-            let joined = Source {
-                calls: old.calls + source.calls,
-                voluntary: old.voluntary + source.voluntary,
-                involuntary: old.involuntary + source.involuntary,
-                minor: old.minor + source.minor,
-                major: old.major + source.major,
-                device_read_bytes: old.device_read_bytes.saturating_add(source.device_read_bytes),
-                ..source
-            };
+            let mut joined = if state.is_fresh() { way.source } else { way.source.without_costs() };
+            joined.add_costs(&source);
+            joined.stamp = source.stamp;
             let whole = Piece { low: state.low(), ..*piece };
             return fill(set, index, state, &whole, joined);
         }

@@ -16,6 +16,12 @@ pub enum Path {
     MmapWrite = 5,
     /// sendfile(2), `sendfile64` in the kernel.
     Sendfile = 8,
+    /// splice(2) into a pipe, out of one, or both: from what filled the pipe to where its bytes went.
+    Splice = 9,
+    /// tee(2), and where the bytes went that it had put into a pipe.
+    Tee = 10,
+    /// vmsplice(2), and where the bytes went that it had put into a pipe.
+    Vmsplice = 11,
     /// `copy_file_range(2)`.
     CopyFileRange = 12,
     /// A read leg at a file that is open with `O_DIRECT`. Only in reports: rows have `Read` and a flag.
@@ -26,12 +32,15 @@ pub enum Path {
 
 impl Path {
     /// Every path that a row of the report can have.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Read,
         Self::Write,
         Self::ReadWrite,
         Self::MmapWrite,
         Self::Sendfile,
+        Self::Splice,
+        Self::Tee,
+        Self::Vmsplice,
         Self::CopyFileRange,
         Self::DirectRead,
         Self::DirectWrite,
@@ -46,6 +55,9 @@ impl Path {
             3 => Self::ReadWrite,
             5 => Self::MmapWrite,
             8 => Self::Sendfile,
+            9 => Self::Splice,
+            10 => Self::Tee,
+            11 => Self::Vmsplice,
             12 => Self::CopyFileRange,
             15 => Self::DirectRead,
             16 => Self::DirectWrite,
@@ -62,6 +74,9 @@ impl Path {
             Self::ReadWrite => "read+write",
             Self::MmapWrite => "mmap+write",
             Self::Sendfile => "sendfile",
+            Self::Splice => "splice",
+            Self::Tee => "tee",
+            Self::Vmsplice => "vmsplice",
             Self::CopyFileRange => "copy_file_range",
             Self::DirectRead => "direct-read",
             Self::DirectWrite => "direct-write",

@@ -26,7 +26,8 @@ pub struct RowKey {
     pub source: u32,
     /// Object id of the destination, 0 when it is memory or not named.
     pub destination: u32,
-    /// Object id of the pipe between the two, where bytes were spliced into it and out of it; else 0.
+    /// Object id of the pipe between the two, where bytes were spliced into it and out of it, or
+    /// [`THROUGH_UNNAMED`]; else 0.
     pub through: u32,
     /// Always zero.
     pub reserved: u32,
@@ -63,8 +64,11 @@ pub const RING_DESTINATION: u8 = 32;
 /// The source is a file that is mapped into the memory from which the bytes were written: there was no read.
 pub const MAPPED_SOURCE: u8 = 64;
 /// Of a write: `MSG_ZEROCOPY` was asked for on a socket without `SO_ZEROCOPY`, and ignored. Of
-/// `copy_file_range`: it was `FICLONE` or `FICLONERANGE`.
+/// `copy_file_range`: it was `FICLONE` or `FICLONERANGE`. Of bytes that were spliced through a pipe: those that took them
+/// out were seen before those that put them in, and counted them as a leg, too; their costs are `own`.
 pub const SPECIAL: u8 = 128;
+/// In place of the id of a pipe that is not named, in [`RowKey::through`].
+pub const THROUGH_UNNAMED: u32 = u32::MAX;
 /// The flags that say how the bytes came to where they were written from.
 pub const SOURCE_FLAGS: u8 = DIRECT_SOURCE | MESSAGE_SOURCE | RING_SOURCE | MAPPED_SOURCE;
 

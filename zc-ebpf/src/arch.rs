@@ -1,5 +1,7 @@
 //! What depends on the architecture: call numbers, and calls that came through another door. x86-64.
 
+use zc_common::path::Path;
+
 use crate::kernel::{Typed, typed};
 
 /// A system call that moves bytes, with where its arguments stand.
@@ -17,6 +19,9 @@ pub(crate) enum DataCall {
     Sendfile,
     /// source fd, offset, destination fd, …
     CopyFileRange,
+    /// Of splice: source fd, offset, destination fd, …; of tee: source fd, destination fd, …; of vmsplice: fd, vector,
+    /// its length, …
+    Pipe(Path),
 }
 
 /// The call of a number, if it moves bytes (`arch/x86/entry/syscalls/syscall_64.tbl`).
@@ -32,6 +37,9 @@ pub(crate) fn data_call(number: u64) -> Option<DataCall> {
         // writev, pwritev, pwritev2
         20 | 296 | 328 => DataCall::WriteVector,
         40 => DataCall::Sendfile,
+        275 => DataCall::Pipe(Path::Splice),
+        276 => DataCall::Pipe(Path::Tee),
+        278 => DataCall::Pipe(Path::Vmsplice),
         326 => DataCall::CopyFileRange,
         _ => return None,
     })

@@ -125,6 +125,31 @@ fn lookup(thread: *mut Thread, task: Typed, fd: u64) -> Option<End> {
     Some(End { kind: slot.kind, direct: found.flags & O_DIRECT != 0, object: slot.object })
 }
 
+/// Which pipe descriptor `fd` was when it was looked at last; inode 0 when it was none.
+#[inline(always)]
+pub(crate) fn pipe_key(thread: *mut Thread, fd: u64) -> ObjectKey {
+    // SAFETY: map memory, only this thread's.
+    let slot = unsafe { &(*thread).descriptors[fd as usize & (DESCRIPTORS - 1)] };
+    let is_pipe = slot.fd == fd as i32 && slot.kind == Kind::Pipe as u8;
+    ObjectKey {
+        inode: if is_pipe { slot.inode } else { 0 },
+        number: slot.number,
+        generation: slot.generation,
+        // Whatever the roots of those who use it.
+        root: 0,
+    }
+}
+
+/// Whether descriptor `fd`, which was looked at last, is open for writing.
+#[inline(always)]
+pub(crate) fn is_writable(thread: *mut Thread, fd: u64) -> bool {
+    const O_ACCMODE: u32 = 3;
+    // SAFETY: map memory, only this thread's.
+    let file = unsafe { (*thread).descriptors[fd as usize & (DESCRIPTORS - 1)].file };
+    let flags: u32 = probe!(file, file_f_flags).unwrap_or(0);
+    flags & O_ACCMODE != 0
+}
+
 /// A later look at the descriptor finds its flow unnamed.
 #[inline(always)]
 pub(crate) fn forget_name(thread: *mut Thread, fd: u64) {

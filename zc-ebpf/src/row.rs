@@ -9,7 +9,7 @@ use zc_common::{
     loss::Loss,
     maps::FLOWS_DEFAULT,
     path::Path,
-    row::{Costs, DIRECT_DESTINATION, DIRECT_SOURCE, RowKey, RowValue},
+    row::{Costs, DIRECT_DESTINATION, DIRECT_SOURCE, RowKey, RowValue, SPECIAL},
     thread::{RECENT, Recent, Thread},
 };
 
@@ -214,11 +214,12 @@ fn create(thread: *mut Thread, entry: &mut Entry) -> Option<*mut RowValue> {
         Flow { process_start_ns, tgid, what: what(key), source: key.source, destination: key.destination };
     if key.source | key.destination != 0 && !may_name(&flow) {
         lose(Loss::FlowsOverflow);
-        key.destination = 0;
-        // A row that takes from a leg keeps what the leg is found by; there are no more of those than there are
-        // legs.
+        // A row that takes from legs keeps what these are found by; there are no more of those than there are legs.
         if !takes_from_leg(key) {
             key.source = 0;
+        }
+        if key.through == 0 || key.flags & SPECIAL == 0 {
+            key.destination = 0;
         }
         if let Some(row) = ROWS.get_ptr_mut(&*key) {
             return Some(row);
@@ -239,7 +240,7 @@ fn create(thread: *mut Thread, entry: &mut Entry) -> Option<*mut RowValue> {
 /// Whether user space takes the bytes of the row off a leg, that of the read or of the splice that they came by.
 #[inline(always)]
 fn takes_from_leg(key: &RowKey) -> bool {
-    key.path == Path::ReadWrite as u8
+    key.path == Path::ReadWrite as u8 || key.through != 0
 }
 
 /// A flow of a process, whichever thread it is of.
@@ -272,6 +273,13 @@ fn may_name(flow: &Flow) -> bool {
     // Without room it will count again.
     let _ = FLOWS.insert(flow, 1, u64::from(BPF_ANY));
     true
+}
+
+/// Whether the process has several threads.
+#[inline(always)]
+pub(crate) fn has_threads(tgid: u32) -> bool {
+    // SAFETY: map memory.
+    PROCESSES.get_ptr(tgid).is_some_and(|process| unsafe { (*process).threads } > 1)
 }
 
 /// Whether the process may still name flows.

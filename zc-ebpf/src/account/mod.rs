@@ -1,6 +1,7 @@
 //! What is done with a call that has ended.
 
 pub(crate) mod memory;
+pub(crate) mod pipe;
 pub(crate) mod read_write;
 mod transfer;
 
@@ -40,6 +41,10 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed, result: i64) 
         return;
     };
     let bytes = if result > 0 { result as u64 } else { 0 };
+    if let DataCall::Pipe(path) = call {
+        pipe::call_ended(thread, path, bytes);
+        return;
+    }
     let costs = thread::call_costs(thread, task, bytes);
     match call {
         DataCall::Read | DataCall::ReadVector | DataCall::Write | DataCall::WriteVector => {
@@ -64,5 +69,6 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed, result: i64) 
         DataCall::Sendfile | DataCall::CopyFileRange => {
             transfer::both_ends(thread, task, registers, bytes, costs, call == DataCall::Sendfile);
         }
+        DataCall::Pipe(_) => {}
     }
 }

@@ -8,7 +8,10 @@ use zc_common::{
     thread::Thread,
 };
 
-use super::memory::{self, Memory};
+use super::{
+    memory::{self, Memory},
+    pipe,
+};
 use crate::{
     kernel::Typed,
     object::{self, End},
@@ -39,6 +42,9 @@ pub(crate) struct Leg {
 #[inline(always)]
 pub(crate) fn read(thread: *mut Thread, task: Typed, leg: &Leg) {
     let Leg { end: from, bytes, costs, .. } = *leg;
+    if from.kind == Kind::Pipe as u8 && bytes != 0 {
+        pipe::passed(thread, leg.fd, bytes, pipe::Way::Out);
+    }
     let flags = from.source_flags() | leg.flags;
     let key = RowKey {
         path: Path::Read as u8,
@@ -78,6 +84,9 @@ pub(crate) fn read(thread: *mut Thread, task: Typed, leg: &Leg) {
 #[inline(always)]
 pub(crate) fn write(thread: *mut Thread, task: Typed, leg: &Leg) {
     let Leg { end: to, bytes, costs, .. } = *leg;
+    if to.kind == Kind::Pipe as u8 && bytes != 0 {
+        pipe::passed(thread, leg.fd, bytes, pipe::Way::In);
+    }
     let flags = to.destination_flags() | leg.flags;
     let key = RowKey {
         path: Path::ReadWrite as u8,

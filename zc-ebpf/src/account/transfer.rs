@@ -1,7 +1,12 @@
 //! Calls that have both ends in one: sendfile, `copy_file_range`.
 
-use zc_common::{path::Path, row::RowKey, thread::Thread};
+use zc_common::{
+    path::{Kind, Path},
+    row::RowKey,
+    thread::Thread,
+};
 
+use super::pipe;
 use crate::{
     kernel::{Typed, typed},
     object,
@@ -36,6 +41,9 @@ pub(super) fn both_ends(
         destination: destination.object,
         ..row::key(thread, task)
     };
+    if destination.kind == Kind::Pipe as u8 && bytes != 0 {
+        pipe::passed(thread, destination_fd, bytes, pipe::Way::In);
+    }
     let mut entry = Entry::new(key, bytes, own);
     row::add(thread, &mut entry);
     if entry.key.source != source.object || entry.key.destination != destination.object {

@@ -3,7 +3,7 @@
 //! What the rules rely on: a read from a file's page cache or from a socket's or pipe's buffers copies
 //! each byte to user memory once (`copy_to_user`), a write to them copies each byte once from there
 //! (`copy_from_user`). What drivers of terminals and devices do, and whether `O_DIRECT` was honoured, is
-//! theirs to decide. What sendfile and `copy_file_range` did has to be seen.
+//! theirs to decide. What sendfile, splice and `copy_file_range` did has to be seen.
 
 use zc_common::path::{Kind, Path};
 
@@ -59,8 +59,35 @@ pub fn infer(path: Path, source: EndKind, destination: EndKind, bytes: u64) -> C
         }
         Path::Sendfile => Copies::unknown(bytes, Reason::Sendfile),
         Path::CopyFileRange => Copies::unknown(bytes, Reason::CopyFileRange),
+        Path::Vmsplice if destination.kind == Kind::Memory => {
+            Copies::of_legs(bytes, &[unknown_leg(source)], Reason::ReadIntoMemory)
+        }
+        Path::Splice | Path::Tee | Path::Vmsplice => spliced(source, destination, bytes),
         // Rows have the legs that these are made of, see [`super::direct`].
         Path::DirectRead | Path::DirectWrite | Path::Thread => Copies::none(),
+    }
+}
+
+/// What became of bytes that were spliced.
+///
+/// Into a regular file they are copied (`iter_file_splice_write`, which writes as write(2) does). From memory, and from
+/// one pipe to another, pages are handed on in any case (`iter_to_pipe`, `splice_pipe_to_pipe`, `link_pipe`); how they
+/// came from elsewhere, and whether others could take them, has to be seen.
+fn spliced(source: EndKind, destination: EndKind, bytes: u64) -> Copies {
+    if source.kind == Kind::Unknown || destination.kind == Kind::Unknown {
+        return Copies::unknown(bytes, Reason::EndUnknown);
+    }
+    if destination.kind != Kind::File || destination.direct {
+        let reason = if destination.direct { Reason::DirectIo } else { Reason::Splice };
+        return Copies::unknown(bytes, reason);
+    }
+    let came = if matches!(source.kind, Kind::Pipe | Kind::Memory) { None } else { Some(Reason::Splice) };
+    Copies {
+        copied: Some(bytes),
+        by_reference: Some(0),
+        unknown: if came.is_some() { bytes } else { 0 },
+        reason: came.unwrap_or(Reason::RegularFile),
+        ..Copies::none()
     }
 }
 
@@ -150,8 +177,8 @@ mod tests {
 
     #[test]
     fn copies_of_the_table() {
-        use Path::{CopyFileRange, MmapWrite, Read, ReadWrite, Sendfile, Write};
-        let (tcp, tty, gone) = (end(Kind::Tcp), end(Kind::Tty), end(Kind::Unknown));
+        use Path::{CopyFileRange, MmapWrite, Read, ReadWrite, Sendfile, Splice, Tee, Vmsplice, Write};
+        let (tcp, tty, gone, pipe) = (end(Kind::Tcp), end(Kind::Tty), end(Kind::Unknown), end(Kind::Pipe));
         let table = [
             (Read, FILE, MEMORY, Some(7), 0, Reason::ReadIntoMemory),
             (Read, end(Kind::Unix), MEMORY, Some(7), 0, Reason::ReadIntoMemory),
@@ -170,6 +197,20 @@ mod tests {
             (Sendfile, FILE, tcp, None, 7, Reason::Sendfile),
             (Sendfile, FILE, FILE, None, 7, Reason::Sendfile),
             (CopyFileRange, FILE, FILE, None, 7, Reason::CopyFileRange),
+            (Splice, FILE, tcp, None, 7, Reason::Splice),
+            (Splice, FILE, pipe, None, 7, Reason::Splice),
+            (Splice, pipe, pipe, None, 7, Reason::Splice),
+            (Splice, tcp, FILE, Some(7), 7, Reason::Splice),
+            (Splice, pipe, FILE, Some(7), 0, Reason::RegularFile),
+            (Splice, pipe, DIRECT, None, 7, Reason::DirectIo),
+            (Splice, DIRECT, tcp, None, 7, Reason::Splice),
+            (Splice, gone, FILE, None, 7, Reason::EndUnknown),
+            (Tee, pipe, pipe, None, 7, Reason::Splice),
+            (Tee, pipe, FILE, Some(7), 0, Reason::RegularFile),
+            (Vmsplice, MEMORY, pipe, None, 7, Reason::Splice),
+            (Vmsplice, MEMORY, tcp, None, 7, Reason::Splice),
+            (Vmsplice, MEMORY, FILE, Some(7), 0, Reason::RegularFile),
+            (Vmsplice, pipe, MEMORY, Some(7), 0, Reason::ReadIntoMemory),
         ];
         for (path, source, destination, copied, unknown, reason) in table {
             let copies = infer(path, source, destination, 7);

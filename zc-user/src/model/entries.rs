@@ -6,7 +6,7 @@ use zc_common::{
     path::{Kind, Path},
     row::{
         Costs, DIRECT_DESTINATION, DIRECT_SOURCE, MESSAGE_DESTINATION, MESSAGE_SOURCE, RING_DESTINATION,
-        RING_SOURCE, RowKey, RowValue, SOURCE_FLAGS,
+        RING_SOURCE, RowKey, RowValue, SOURCE_FLAGS, SPECIAL, THROUGH_UNNAMED,
     },
 };
 
@@ -42,15 +42,41 @@ impl EntryKey {
         })
     }
 
-    /// The leg that this row took its bytes from, if it did: the read that filled the memory which was written from.
+    /// The leg that this row took its bytes from, if it did: the read that filled the memory which was written from, or
+    /// the call that put them into the pipe which they were spliced out of.
     fn leg(self) -> Option<Self> {
-        (self.path == Path::ReadWrite).then_some(Self {
-            path: Path::Read,
-            destination_kind: Kind::Memory,
-            flags: self.flags & SOURCE_FLAGS,
-            destination: 0,
+        let from = Self { flags: self.flags & SOURCE_FLAGS, destination: 0, through: 0, ..self };
+        if self.path == Path::ReadWrite {
+            // No call but vmsplice gets bytes out of a pipe uncounted.
+            let is_vmsplice = self.source_kind == Kind::Pipe && self.has(MESSAGE_SOURCE);
+            let path = if is_vmsplice { Path::Vmsplice } else { Path::Read };
+            return Some(Self { path, destination_kind: Kind::Memory, ..from });
+        }
+        let pipe = self.pipe()?;
+        Some(Self { destination_kind: Kind::Pipe, destination: pipe, ..from })
+    }
+
+    /// The leg out of the pipe that has these bytes, too, as they were seen to come out of it before they were seen to
+    /// go in.
+    fn late_leg(self) -> Option<Self> {
+        let pipe = self.pipe().filter(|_| self.has(SPECIAL))?;
+        Some(Self {
+            path: Path::Splice,
+            source_kind: Kind::Pipe,
+            source: pipe,
+            flags: self.flags & !(SOURCE_FLAGS | SPECIAL),
+            through: 0,
             ..self
         })
+    }
+
+    /// The id of the pipe between the ends, 0 when it is not named.
+    fn pipe(self) -> Option<u32> {
+        match self.through {
+            0 => None,
+            THROUGH_UNNAMED => Some(0),
+            named => Some(named),
+        }
     }
 
     const fn has(&self, flags: u8) -> bool {
@@ -71,8 +97,12 @@ impl EntryKey {
             Path::Write | Path::MmapWrite => (false, to),
             Path::ReadWrite => (from, to),
             Path::Sendfile | Path::CopyFileRange => (true, true),
-            // The last two are shown, and in no row.
-            Path::Thread | Path::DirectRead | Path::DirectWrite => (false, false),
+            Path::Splice
+            | Path::Tee
+            | Path::Vmsplice
+            | Path::Thread
+            | Path::DirectRead
+            | Path::DirectWrite => (false, false),
         }
     }
 
@@ -163,6 +193,13 @@ impl Entries {
         let mut wanted = BTreeMap::<EntryKey, Entry>::new();
         for (key, pair) in &mut self.0 {
             let Some(leg) = key.leg() else { continue };
+            if let Some(leg) = key.late_leg() {
+                let leg = wanted.entry(leg).or_default();
+                leg.bytes += pair.bytes;
+                leg.taken.add(&pair.own);
+                // They were added as they were put into the pipe, and a transfer is what came out.
+                pair.transfers = pair.transfers.min(pair.own.calls.max(1));
+            }
             let leg = wanted.entry(leg).or_default();
             leg.bytes += pair.bytes;
             leg.taken.add(&pair.taken);
@@ -179,7 +216,7 @@ impl Entries {
             leg.bytes = leg.bytes.saturating_sub(want.bytes);
             // Which of its bytes were taken is not known.
             leg.by_reference = leg.by_reference.saturating_sub(want.bytes);
-            // Every read that was taken had moved bytes: it was a transfer.
+            // Every call that was taken had moved bytes: it was a transfer.
             leg.transfers = leg.transfers.saturating_sub(want.taken.calls);
             leg.own.subtract(&want.taken);
         }

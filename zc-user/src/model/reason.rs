@@ -22,6 +22,8 @@ pub enum Reason {
     WrittenFromMapping,
     /// Both legs.
     ThroughMemory,
+    /// splice(2) to a regular file.
+    RegularFile,
     /// A terminal, device or other file whose driver decides.
     DriverDecides,
     /// `O_DIRECT`.
@@ -32,22 +34,26 @@ pub enum Reason {
     CopyFileRange,
     /// `sendfile(2)`.
     Sendfile,
+    /// splice(2), tee(2) and vmsplice(2).
+    Splice,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::NoBytes,
         Self::ByDevice,
         Self::ReadIntoMemory,
         Self::WrittenFromMemory,
         Self::WrittenFromMapping,
         Self::ThroughMemory,
+        Self::RegularFile,
         Self::DriverDecides,
         Self::DirectIo,
         Self::EndUnknown,
         Self::CopyFileRange,
         Self::Sendfile,
+        Self::Splice,
     ];
 
     /// The sentence in the report.
@@ -59,11 +65,13 @@ impl Reason {
             Self::WrittenFromMemory => "written from user memory",
             Self::WrittenFromMapping => "written from a mapped file",
             Self::ThroughMemory => "passed through user memory",
+            Self::RegularFile => "destination is a regular file",
             Self::DriverDecides => "not witnessed: the driver of a terminal or device decides",
             Self::DirectIo => "not witnessed: the file was opened with O_DIRECT",
             Self::EndUnknown => "not witnessed: the descriptor was closed or reused during the call",
             Self::CopyFileRange => "not witnessed: copy_file_range shares extents or copies pages",
             Self::Sendfile => "not witnessed: sendfile hands on pages or copies them",
+            Self::Splice => "not witnessed: splice hands on pages or copies them",
         }
     }
 
@@ -76,7 +84,12 @@ impl Reason {
             Self::ThroughMemory => Some("sendfile, splice or copy_file_range can move it in the kernel"),
             Self::EndUnknown => Some("close descriptors only after their calls have returned"),
             Self::CopyFileRange => Some("one file system with reflinks on both ends shares extents"),
-            Self::Sendfile => Some("pages go to sockets of devices with scatter-gather (ethtool -k)"),
+            Self::RegularFile => {
+                Some("copy_file_range between files of one file system with reflinks shares extents")
+            }
+            Self::Sendfile | Self::Splice => {
+                Some("pages go to sockets of devices with scatter-gather (ethtool -k)")
+            }
             Self::NoBytes | Self::ByDevice | Self::DriverDecides | Self::DirectIo => None,
         }
     }

@@ -65,6 +65,9 @@ const DATA_CALLS: &[&str] = &[
     "sys_exit_pwritev2",
     "sys_exit_sendfile64",
     "sys_exit_copy_file_range",
+    "sys_exit_splice",
+    "sys_exit_tee",
+    "sys_exit_vmsplice",
     // They change what is mapped, and so what later writes come from.
     "sys_exit_mmap",
     "sys_exit_mprotect",
