@@ -17,6 +17,7 @@ pub mod expect;
 pub mod fixtures;
 pub mod job;
 pub mod machine;
+pub mod nginx;
 pub mod report;
 pub mod witness;
 pub mod zc;

@@ -86,8 +86,13 @@ impl Zc {
 
     /// Starts a traced command that goes on until it is told to end.
     pub fn start<S: AsRef<str>>(&self, command: &[S]) -> Serving {
+        self.start_with(&[], command)
+    }
+
+    /// The same, with options for `zc`.
+    pub fn start_with<S: AsRef<str>>(&self, options: &[&str], command: &[S]) -> Serving {
         let path = self.report_path("serving.json");
-        Serving { running: self.run_job(&path, &[], command).start(), path }
+        Serving { running: self.run_job(&path, options, command).start(), path }
     }
 }
 

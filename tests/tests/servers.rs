@@ -1,101 +1,15 @@
 //! Servers under real clients: the bytes of their answers, by the path that they took.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use zc_tests::{
     expect::Kind,
     job::Job,
-    machine::{free_port, python, random_file, temp_dir, wait_for, wait_for_port},
+    machine::{free_port, python, random_file, temp_dir, wait_for_port},
+    nginx::{Nginx, SIZE, SMALL},
     report::Report,
-    zc::{Serving, Traced, Zc},
+    zc::{Traced, Zc},
 };
-
-const SIZE: usize = 3 * 1024 * 1024 + 12_347;
-const SMALL: usize = 77;
-
-/// An nginx of its own: prefix, configuration, port and logs.
-struct Nginx {
-    dir: tempfile::TempDir,
-    port: u16,
-}
-
-impl Nginx {
-    fn new(sendfile: &str) -> Self {
-        let dir = temp_dir();
-        let port = free_port();
-        let www = dir.path().join("www");
-        fs::create_dir(&www).expect("a directory");
-        random_file(&www, "large.bin", SIZE);
-        random_file(&www, "small.bin", SMALL);
-        let config = format!(
-            "user root; worker_processes 2; daemon off; pid nginx.pid; error_log error.log;\n\
-             events {{ worker_connections 128; }}\n\
-             http {{\n\
-               log_format sent '$bytes_sent $body_bytes_sent $status'; access_log access.log sent;\n\
-               sendfile {sendfile}; keepalive_requests 100000;\n\
-               client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4;\n\
-               scgi_temp_path t5;\n\
-               server {{ listen 127.0.0.1:{port}; root www; }}\n\
-             }}\n"
-        );
-        fs::write(dir.path().join("nginx.conf"), config).expect("a configuration");
-        Self { dir, port }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).to_str().expect("UTF-8").to_owned()
-    }
-
-    fn url(&self, name: &str) -> String {
-        format!("http://127.0.0.1:{}/{name}", self.port)
-    }
-
-    fn start(&self, zc: &Zc) -> Serving {
-        let prefix = format!("{}/", self.text(""));
-        let log = self.text("error.log");
-        let serving = zc.start(&["nginx", "-p", &prefix, "-e", &log, "-c", "nginx.conf"]);
-        wait_for_port(self.port);
-        serving
-    }
-
-    fn get(&self, name: &str, size: usize) {
-        let output = self.path("got");
-        let done =
-            Job::new(&["curl", "-sS", "-f", "-o", output.to_str().expect("UTF-8"), &self.url(name)]).finish();
-        assert_eq!(done.code(), 0, "{}", done.stderr);
-        assert_eq!(fs::metadata(output).expect("the answer").len(), size as u64);
-    }
-
-    /// Ends the server as its operators do: answers are finished, logs are written.
-    fn stop(&self, serving: Serving) -> Report {
-        let pid =
-            wait_for("nginx.pid", || fs::read_to_string(self.path("nginx.pid")).ok()?.trim().parse().ok());
-        // SAFETY: the process that this test started.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGQUIT) }, 0, "SIGQUIT to nginx");
-        let Traced { report, done, .. } = serving.collect();
-        assert_eq!(done.code(), 0, "{}", done.stderr);
-        report.assert_nothing_lost();
-        let master = u32::try_from(pid).expect("a process id");
-        assert_eq!(report.children(master).len(), 2, "two workers are children of the traced master");
-        report
-    }
-
-    /// Bytes sent, and bytes of bodies, as the server's own log has them.
-    fn logged(&self) -> (u64, u64) {
-        let log = fs::read_to_string(self.path("access.log")).expect("the access log");
-        let number = |line: &str, field: usize| -> u64 {
-            line.split(' ').nth(field).and_then(|field| field.parse().ok()).expect("a number in the log")
-        };
-        log.lines().fold((0, 0), |(sent, body), line| (sent + number(line, 0), body + number(line, 1)))
-    }
-}
 
 fn sum(report: &Report, path: &str, source: Kind, destination: Kind) -> u64 {
     report.processes.iter().map(|process| process.bytes(path, source, destination)).sum()
@@ -111,20 +25,20 @@ const SMALL_GETS: u64 = 13;
 #[test]
 fn nginx_with_sendfile_sends_bodies_by_sendfile_and_headers_by_write() {
     let Some(zc) = Zc::with(&["nginx", "curl"]) else { return };
-    let nginx = Nginx::new("on");
+    let nginx = Nginx::new("sendfile on;");
     let serving = nginx.start(&zc);
     (0..LARGE_GETS).for_each(|_| nginx.get("large.bin", SIZE));
     (0..SMALL_GETS).for_each(|_| nginx.get("small.bin", SMALL));
     let report = nginx.stop(serving);
     let bodies = LARGE_GETS * SIZE as u64 + SMALL_GETS * SMALL as u64;
-    let (sent, logged_bodies) = nginx.logged();
+    let (sent, logged_bodies, _) = nginx.logged();
     assert_eq!(logged_bodies, bodies, "nginx's own log");
     assert_eq!(sum(&report, "sendfile", Kind::File, Kind::Tcp), bodies);
     assert_eq!(sum(&report, "write", Kind::Memory, Kind::Tcp), sent - bodies, "headers");
     assert_eq!(sum(&report, "read+write", Kind::File, Kind::Tcp), 0);
     assert_eq!(flow(&report, "sendfile", &nginx.path("www/large.bin")), LARGE_GETS * SIZE as u64);
     assert_eq!(flow(&report, "sendfile", &nginx.path("www/small.bin")), SMALL_GETS * SMALL as u64);
-    let own = format!("127.0.0.1:{}", nginx.port);
+    let own = format!("127.0.0.1:{}", nginx.port());
     for flow in report.flows.iter().filter(|flow| flow.path == "sendfile") {
         let to = &flow.destination;
         assert_eq!(to.local.as_deref(), Some(own.as_str()), "the server's end");
@@ -144,13 +58,13 @@ fn nginx_with_sendfile_sends_bodies_by_sendfile_and_headers_by_write() {
 #[test]
 fn nginx_without_sendfile_reads_and_writes_bodies() {
     let Some(zc) = Zc::with(&["nginx", "curl"]) else { return };
-    let nginx = Nginx::new("off");
+    let nginx = Nginx::new("sendfile off;");
     let serving = nginx.start(&zc);
     (0..LARGE_GETS).for_each(|_| nginx.get("large.bin", SIZE));
     (0..SMALL_GETS).for_each(|_| nginx.get("small.bin", SMALL));
     let report = nginx.stop(serving);
     let bodies = LARGE_GETS * SIZE as u64 + SMALL_GETS * SMALL as u64;
-    let (sent, logged_bodies) = nginx.logged();
+    let (sent, logged_bodies, _) = nginx.logged();
     assert_eq!(logged_bodies, bodies, "nginx's own log");
     assert_eq!(sum(&report, "read+write", Kind::File, Kind::Tcp), bodies);
     assert_eq!(
@@ -167,12 +81,12 @@ fn nginx_without_sendfile_reads_and_writes_bodies() {
 #[test]
 fn nginx_under_wrk_sends_what_its_log_says() {
     let Some(zc) = Zc::with(&["nginx", "wrk"]) else { return };
-    let nginx = Nginx::new("on");
+    let nginx = Nginx::new("sendfile on;");
     let serving = nginx.start(&zc);
     let done = Job::new(&["wrk", "-c", "16", "-t", "2", "-d", "2s", &nginx.url("large.bin")]).finish();
     assert_eq!(done.code(), 0, "{}", done.stderr);
     let report = nginx.stop(serving);
-    let (sent, bodies) = nginx.logged();
+    let (sent, bodies, _) = nginx.logged();
     assert!(bodies >= SIZE as u64, "wrk got {bodies} bytes");
     let sendfile = sum(&report, "sendfile", Kind::File, Kind::Tcp);
     assert_eq!(
