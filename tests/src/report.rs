@@ -13,7 +13,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 }
 
 /// Every loss that can be declared, zero or not.
-pub const LOST: [&str; 12] = [
+pub const LOST: [&str; 13] = [
     "ring_full",
     "rows_full",
     "threads_full",
@@ -25,6 +25,7 @@ pub const LOST: [&str; 12] = [
     "compat_calls",
     "mappings_unread",
     "pipes_unmatched",
+    "ring_unseen",
     "missed_runs",
 ];
 

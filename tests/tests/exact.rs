@@ -12,7 +12,7 @@ fn traced_exactly(name: &str, allowed: &[&str]) {
 }
 
 /// Fixtures that have their tests elsewhere: in storm.rs, and in losses.rs.
-const ELSEWHERE: [&str; 2] = ["storm", "pairs-many"];
+const ELSEWHERE: [&str; 3] = ["storm", "pairs-many", "ring-unseen"];
 
 macro_rules! exactly {
     ($($test:ident: $fixture:literal $(except $($allowed:literal),+)?;)*) => {
@@ -100,6 +100,21 @@ exactly! {
     threads_of_a_process_share_its_flows: "brief-threads";
     calls_before_a_threads_exec_are_the_processs: "thread-exec";
     a_thread_that_the_kernel_made_does_not_end_its_process: "ring-poller";
+    requests_in_a_ring_are_counted_like_calls: "ring-files";
+    requests_that_fail_or_end_short_count_what_they_moved: "ring-failures";
+    results_that_are_no_bytes_are_in_no_row: "ring-no-bytes";
+    messages_by_a_ring_are_counted_like_reads_and_writes: "ring-sockets";
+    requests_that_workers_do_are_their_processs: "ring-workers";
+    requests_that_a_poller_does_are_its_processs: "ring-polled";
+    completions_that_wait_to_be_asked_for_are_counted: "ring-deferred";
+    requests_in_a_ring_pair_with_requests_and_with_calls: "ring-relay";
+    what_a_poller_has_read_pairs_with_a_write: "ring-relay-polled";
+    vectors_and_registered_buffers_of_a_ring_pair: "ring-parts";
+    chains_of_requests_pair_as_far_as_they_go: "ring-linked";
+    requests_that_end_in_any_order_pair: "ring-together";
+    buffers_that_the_kernel_chose_pair: "ring-chosen";
+    requests_that_go_on_are_counted_each_time: "ring-multishot";
+    the_header_of_a_received_message_is_no_payload: "ring-multishot-message";
     calls_by_the_32_bit_entry_are_calls_without_rows: "compat-reads" except "compat_calls";
     children_of_every_sort_are_followed_from_birth: "children";
     a_daemon_is_followed_after_its_parents_have_gone: "daemon";

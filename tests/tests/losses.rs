@@ -150,3 +150,9 @@ fn losses_are_said_in_the_table_too() {
         done.stderr
     );
 }
+
+#[test]
+fn requests_in_a_ring_of_which_no_completion_tells_are_counted_one_by_one() {
+    let Some((report, _)) = declared("ring-unseen", &[], "ring_unseen") else { return };
+    assert_eq!(report.lost("ring_unseen"), 7);
+}

@@ -29,6 +29,10 @@ pub struct Config {
     pub flags: u32,
     /// Size of the ring, for waking user space before it is full.
     pub ring_bytes: u64,
+    /// How many arguments `io_uring_complete` has, see [`crate::ring::Form`].
+    pub ring_arguments: u32,
+    /// Always zero.
+    pub reserved: u32,
 }
 
 /// Children of traced processes are traced.
@@ -124,6 +128,17 @@ pub struct Offsets {
     pub sock_skc_num: u32,
     pub sock_skc_v6_daddr: u32,
     pub sock_skc_v6_rcv_saddr: u32,
+    pub io_kiocb_opcode: u32,
+    pub io_kiocb_flags: u32,
+    pub io_kiocb_ctx: u32,
+    pub io_kiocb_cqe_user_data: u32,
+    pub io_kiocb_async_data: u32,
+    pub io_rw_addr: u32,
+    pub io_sr_msg_buf: u32,
+    pub io_sr_msg_done_io: u32,
+    pub io_sr_msg_flags: u32,
+    pub io_async_msghdr_msg_msg_iter_iter_type: u32,
+    pub io_async_msghdr_msg_msg_iter_ubuf: u32,
     /// `pt_regs.orig_ax` on x86-64: the number of the call, -1 outside of calls.
     pub regs_number: u32,
     /// `pt_regs.ax` on x86-64: the result; -ENOSYS while the call is in progress.
@@ -136,5 +151,5 @@ pub struct Offsets {
     pub regs_arg5: u32,
 }
 
-assert_layout!(Config, 40, [u64, u64, [u32; 4], u64]);
+assert_layout!(Config, 48, [u64, u64, [u32; 4], u64, [u32; 2]]);
 pod!(Config, Offsets);

@@ -19,6 +19,7 @@ pub mod pair;
 pub mod path;
 pub mod pipe;
 pub mod record;
+pub mod ring;
 pub mod row;
 pub mod session;
 pub mod thread;

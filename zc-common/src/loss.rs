@@ -28,11 +28,13 @@ pub enum Loss {
     MappingsUnread = 9,
     /// What others did to a pipe could not be followed: bytes that were spliced into it and out of it stay two legs.
     PipesUnmatched = 10,
+    /// A request of a ring moved bytes, or may have, of which no completion told: its bytes are in no row.
+    RingUnseen = 11,
 }
 
 impl Loss {
     /// Every counter, in the order of the report.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::RingFull,
         Self::RowsFull,
         Self::ThreadsFull,
@@ -44,6 +46,7 @@ impl Loss {
         Self::CompatCalls,
         Self::MappingsUnread,
         Self::PipesUnmatched,
+        Self::RingUnseen,
     ];
 
     /// The name of the counter in the report.
@@ -60,6 +63,7 @@ impl Loss {
             Self::CompatCalls => "compat_calls",
             Self::MappingsUnread => "mappings_unread",
             Self::PipesUnmatched => "pipes_unmatched",
+            Self::RingUnseen => "ring_unseen",
         }
     }
 }

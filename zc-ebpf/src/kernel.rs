@@ -20,6 +20,8 @@ pub(crate) static CONFIG: Config = Config {
     pair_set_mask: 0,
     flags: 0,
     ring_bytes: 0,
+    ring_arguments: 0,
+    reserved: 0,
 };
 
 /// Where things are in this kernel's structures; set by user space before the load.

@@ -30,6 +30,9 @@ pub(crate) struct End {
     pub(crate) object: u32,
 }
 
+/// `include/uapi/asm-generic/fcntl.h`
+const O_DIRECT: u32 = 0o40_000;
+
 impl End {
     const UNKNOWN: Self = Self { kind: Kind::Unknown as u8, direct: false, object: 0 };
 
@@ -74,7 +77,6 @@ pub(crate) fn end_of(thread: *mut Thread, task: Typed, fd: u64) -> End {
 /// what was freed last), so number and generation of the inode are compared too.
 #[inline(always)]
 fn lookup(thread: *mut Thread, task: Typed, fd: u64) -> Option<End> {
-    const O_DIRECT: u32 = 0o40_000;
     let fd = fd as u32;
     let files: Typed = typed!(task, task_files);
     if files.is_null() {
@@ -149,12 +151,34 @@ pub(crate) fn is_writable(thread: *mut Thread, fd: u64) -> bool {
     let flags: u32 = probe!(file, file_f_flags).unwrap_or(0);
     flags & O_ACCMODE != 0
 }
+/// What a file is that is known by more than a descriptor.
+#[inline(always)]
+pub(crate) fn end_of_file(thread: *mut Thread, file: u64) -> End {
+    try_end_of_file(thread, file).unwrap_or(End::UNKNOWN)
+}
+
+#[inline(always)]
+fn try_end_of_file(thread: *mut Thread, file: u64) -> Option<End> {
+    if file == 0 {
+        return None;
+    }
+    let (inode, flags): (u64, u32) =
+        probe_both(file, global!(OFFSETS.file_f_inode), global!(OFFSETS.file_f_flags))?;
+    let (kind, object) = resolve(thread, &identify_inode(file, inode)?)?;
+    Some(End { kind, direct: flags & O_DIRECT != 0, object })
+}
+
+/// Stands for the descriptor of an end that was found otherwise.
+pub(crate) const NO_DESCRIPTOR: u64 = u64::MAX;
 
 /// A later look at the descriptor finds its flow unnamed.
 #[inline(always)]
 pub(crate) fn forget_name(thread: *mut Thread, fd: u64) {
     // SAFETY: map memory, only this thread's.
-    unsafe { (*thread).descriptors[fd as usize & (DESCRIPTORS - 1)].object = 0 };
+    let slot = unsafe { &mut (*thread).descriptors[fd as usize & (DESCRIPTORS - 1)] };
+    if slot.fd == fd as i32 {
+        slot.object = 0;
+    }
 }
 
 /// What tells `file` apart from others in time and space.

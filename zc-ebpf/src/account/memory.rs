@@ -57,6 +57,8 @@ pub(crate) enum Shape {
     Buffer = 0,
     /// `struct iovec` after `struct iovec`.
     Vector = 1,
+    /// It is not known where it was: nothing pairs.
+    Nowhere = 2,
 }
 
 /// The user memory of a call.
@@ -235,6 +237,9 @@ pub(super) fn put(thread: *mut Thread, memory: &Memory, bytes: u64, source: Sour
     {
         return;
     }
+    if memory.shape == Shape::Nowhere {
+        return;
+    }
     let Some(walk) = WALK.get_ptr_mut(0) else { return };
     // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
     let walk = unsafe { &mut *walk };
@@ -268,6 +273,9 @@ pub(super) fn take(thread: *mut Thread, memory: &Memory, bytes: u64, entry: &mut
         let share = Share::new(mapping.source(), bytes);
         add_share(thread, entry, &share);
         return bytes;
+    }
+    if memory.shape == Shape::Nowhere {
+        return 0;
     }
     let Some(walk) = WALK.get_ptr_mut(0) else { return 0 };
     // SAFETY: this CPU's, and nothing interrupts a walk to begin another.

@@ -3,6 +3,7 @@
 pub(crate) mod memory;
 pub(crate) mod pipe;
 pub(crate) mod read_write;
+pub(crate) mod ring;
 mod transfer;
 
 use zc_common::{config::COUNT_CALLS, loss::Loss};

@@ -67,7 +67,7 @@ pub(crate) fn read(thread: *mut Thread, task: Typed, leg: &Leg) {
         object: entry.key.source,
         kind: from.kind,
         flags,
-        calls: leg.calls,
+        calls: 1,
         voluntary: costs.voluntary,
         involuntary: costs.involuntary,
         minor: costs.minor,

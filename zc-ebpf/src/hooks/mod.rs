@@ -3,6 +3,7 @@
 mod floor;
 mod page_fault;
 mod process;
+mod ring;
 mod sched;
 mod storage;
 mod syscalls;

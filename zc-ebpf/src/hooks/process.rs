@@ -140,6 +140,20 @@ fn sees_last_switch() -> bool {
 const PF_IO_WORKER: u32 = 0x10;
 const PF_USER_WORKER: u32 = 0x4000;
 
+/// Whether the kernel made this thread.
+#[inline(always)]
+fn is_kernels_own(task: Typed) -> bool {
+    let flags: u32 = typed!(task, task_flags);
+    flags & (PF_IO_WORKER | PF_USER_WORKER) != 0
+}
+
+/// Whether this is a thread that the kernel made in a process which has ended, and that was accounted for: nobody
+/// waits for the poller of a ring.
+#[inline(always)]
+pub(super) fn outlives_process(task: Typed) -> bool {
+    is_kernels_own(task) && thread::find(task).is_some()
+}
+
 /// When the process of `task` started, as long as its first thread is there.
 #[inline(always)]
 fn leader_start_ns(task: Typed) -> u64 {
@@ -165,8 +179,7 @@ pub(super) fn thread_ended(task: Typed, tgid: u32) {
         let _ = THREADS.remove(tid);
     }
     // Workers of io_uring and vhost join a process without `sched_process_fork`.
-    let flags: u32 = typed!(task, task_flags);
-    if flags & (PF_IO_WORKER | PF_USER_WORKER) != 0 {
+    if is_kernels_own(task) {
         return;
     }
     // `signal->live` cannot tell the last one: several threads may find it zero.

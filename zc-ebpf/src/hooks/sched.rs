@@ -20,10 +20,10 @@ const TASK_DEAD: u32 = 0x80;
 pub(crate) fn zc_sched_switch(ctx: BtfTracePointContext) -> i32 {
     let task: Typed = ctx.arg(1);
     let tgid: u32 = typed!(task, task_tgid);
-    if !is_traced(tgid) {
+    let state: u32 = ctx.arg(3);
+    if !is_traced(tgid) && (state & TASK_DEAD == 0 || !process::outlives_process(task)) {
         return 0;
     }
-    let state: u32 = ctx.arg(3);
     if state & TASK_DEAD != 0 {
         process::thread_ended(task, tgid);
         return 0;

@@ -153,12 +153,12 @@ fn table(answer: &Answer, color: bool, verbose: bool) -> String {
             let _ = writeln!(text, "             {advice}");
         }
     }
-    let _ = writeln!(text, "\n  {:<21}{:<12}{:<12}FOR", "HOOK", "METHOD", "STATUS");
+    let _ = writeln!(text, "\n  {:<22}{:<12}{:<12}FOR", "HOOK", "METHOD", "STATUS");
     for HookAnswer { hook, required: _, purpose } in &answer.hooks {
         let (style, status) =
             if hook.status == HookStatus::Attached { (good, "works") } else { (bad, "missing") };
         let method = hook.method.as_deref().unwrap_or("-");
-        let _ = writeln!(text, "  {:<21}{method:<12}{style}{status:<12}{style:#}{purpose}", hook.name);
+        let _ = writeln!(text, "  {:<22}{method:<12}{style}{status:<12}{style:#}{purpose}", hook.name);
         if let Some(reason) = hook.reason.as_ref().filter(|_| verbose || answer.can_run) {
             let _ = writeln!(text, "      {reason}");
         }

@@ -62,7 +62,7 @@ pub fn account(samples: &Samples, tool: Tool) -> Report {
         processes.push(ledger.process(pid, start_ns, *counted));
         flows.extend(names.flows(&ledger.entries).into_iter().map(
             |flows::NamedFlow { path, via, source, destination, sum }| {
-                let figures = figures(&sum, *counted);
+                let figures = figures(&sum, counted.by(via));
                 Flow { pid, start_ns, path, via, source, destination, figures }
             },
         ));
@@ -138,7 +138,7 @@ impl Ledger<'_> {
                 via,
                 source,
                 destination,
-                figures: figures(&sum, counted),
+                figures: figures(&sum, counted.by(via)),
             })
             .collect();
         paths.sort_by_key(|row| Reverse(row.figures.bytes));

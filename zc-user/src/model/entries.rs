@@ -83,6 +83,11 @@ impl EntryKey {
         self.flags & flags != 0
     }
 
+    /// What reads have cost, without those that were no calls.
+    fn costs_of_calls(&self, taken: &Costs) -> Costs {
+        Costs { calls: if self.has(RING_SOURCE) { 0 } else { taken.calls }, ..*taken }
+    }
+
     /// How the kernel was asked.
     pub(super) const fn via(&self) -> Via {
         if self.has(RING_SOURCE | RING_DESTINATION) { Via::IoUring } else { Via::Syscall }
@@ -196,14 +201,17 @@ impl Entries {
             if let Some(leg) = key.late_leg() {
                 let leg = wanted.entry(leg).or_default();
                 leg.bytes += pair.bytes;
+                leg.transfers += pair.own.calls;
                 leg.taken.add(&pair.own);
                 // They were added as they were put into the pipe, and a transfer is what came out.
                 pair.transfers = pair.transfers.min(pair.own.calls.max(1));
             }
             let leg = wanted.entry(leg).or_default();
             leg.bytes += pair.bytes;
-            leg.taken.add(&pair.taken);
-            pair.own.add(&pair.taken);
+            leg.transfers += pair.taken.calls;
+            let taken = key.costs_of_calls(&pair.taken);
+            leg.taken.add(&taken);
+            pair.own.add(&taken);
         }
         let mut short = 0;
         let mut filled = BTreeSet::new();
@@ -217,7 +225,7 @@ impl Entries {
             // Which of its bytes were taken is not known.
             leg.by_reference = leg.by_reference.saturating_sub(want.bytes);
             // Every call that was taken had moved bytes: it was a transfer.
-            leg.transfers = leg.transfers.saturating_sub(want.taken.calls);
+            leg.transfers = leg.transfers.saturating_sub(want.transfers);
             leg.own.subtract(&want.taken);
         }
         for (key, pair) in &mut self.0 {
@@ -243,7 +251,7 @@ impl Entry {
     fn covers(&self, want: &Self) -> bool {
         let Costs { calls, voluntary, involuntary, minor, major, device_read_bytes } = want.taken;
         want.bytes <= self.bytes
-            && calls <= self.transfers
+            && want.transfers <= self.transfers
             && calls <= self.own.calls
             && voluntary <= self.own.voluntary
             && involuntary <= self.own.involuntary

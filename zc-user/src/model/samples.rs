@@ -13,7 +13,7 @@ use zc_common::{
 
 use super::{
     names,
-    report::{Hook, Host, SelfCost, Window},
+    report::{Hook, Host, SelfCost, Via, Window},
 };
 
 /// One session, or one look at it.
@@ -53,6 +53,17 @@ pub struct Counted {
     /// The hook on storage was there: device reads of rows.
     #[serde(default)]
     pub storage: bool,
+}
+
+impl Counted {
+    /// What is counted of rows that were asked for in this way: requests in a ring go on while their threads do
+    /// other things, so that nothing falls into them.
+    pub(super) fn by(self, via: Via) -> Self {
+        match via {
+            Via::Syscall => self,
+            Via::IoUring => Self { switches: false, faults: false, storage: false },
+        }
+    }
 }
 
 impl Default for Counted {

@@ -46,13 +46,25 @@ pub enum BtfError {
     },
 }
 
-/// Reads every offset that the kernel programs need from the BTF file at `path`.
-pub fn read_offsets(path: &Path) -> Result<Offsets, BtfError> {
+/// What the kernel's types say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Where members are.
+    pub offsets: Offsets,
+    /// How many arguments the tracepoint `io_uring_complete` has; 0 when there is none.
+    pub ring_arguments: u32,
+}
+
+/// The type of what is called at the tracepoint `io_uring_complete`.
+const RING_COMPLETE: &str = "btf_trace_io_uring_complete";
+
+/// Reads everything that the kernel programs need to know from the BTF file at `path`.
+pub fn read_layout(path: &Path) -> Result<Layout, BtfError> {
     let name = || path.display().to_string();
     let file = std::fs::read(path).map_err(|source| BtfError::Unreadable { path: name(), source })?;
     let wanted: Vec<&str> = MEMBERS.iter().chain(OPTIONAL).map(|&(structure, ..)| structure).collect();
-    let types =
-        Types::new(&file, &wanted).map_err(|message| BtfError::Malformed { path: name(), message })?;
+    let types = Types::new(&file, &wanted, &[RING_COMPLETE])
+        .map_err(|message| BtfError::Malformed { path: name(), message })?;
     let mut offsets = Offsets::default();
     for &(structure, member, ref field) in MEMBERS {
         let missing = || BtfError::NoMember { structure, member };
@@ -61,7 +73,9 @@ pub fn read_offsets(path: &Path) -> Result<Offsets, BtfError> {
     for &(structure, member, ref field) in OPTIONAL {
         *field(&mut offsets) = types.offset_of(structure, member).unwrap_or(0);
     }
-    Ok(offsets)
+    // The first is the program's own.
+    let ring_arguments = types.arguments_of(RING_COMPLETE).unwrap_or(0).saturating_sub(1);
+    Ok(Layout { offsets, ring_arguments })
 }
 
 type Field = fn(&mut Offsets) -> &mut u32;
@@ -171,6 +185,19 @@ const OPTIONAL: &[(&str, &str, Field)] = members![
     "gendisk"."fops" => gendisk_fops,
     "page"."compound_head" => page_compound_head,
     "page"."mapping" => page_mapping,
+    // CONFIG_IO_URING
+    "io_kiocb"."opcode" => io_kiocb_opcode,
+    "io_kiocb"."flags" => io_kiocb_flags,
+    "io_kiocb"."ctx" => io_kiocb_ctx,
+    "io_kiocb"."cqe.user_data" => io_kiocb_cqe_user_data,
+    "io_kiocb"."async_data" => io_kiocb_async_data,
+    // Types of files of the kernel's own that other files do not know.
+    "io_rw"."addr" => io_rw_addr,
+    "io_sr_msg"."buf" => io_sr_msg_buf,
+    "io_sr_msg"."done_io" => io_sr_msg_done_io,
+    "io_sr_msg"."flags" => io_sr_msg_flags,
+    "io_async_msghdr"."msg.msg_iter.iter_type" => io_async_msghdr_msg_msg_iter_iter_type,
+    "io_async_msghdr"."msg.msg_iter.ubuf" => io_async_msghdr_msg_msg_iter_ubuf,
 ];
 
 #[cfg(test)]
@@ -224,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_a_sentence_that_says_what_to_do() {
-        let error = read_offsets(Path::new("/nonexistent/btf")).expect_err("there is no such file");
+        let error = read_layout(Path::new("/nonexistent/btf")).expect_err("there is no such file");
         assert!(error.to_string().contains("CONFIG_DEBUG_INFO_BTF"), "{error}");
     }
 
@@ -233,7 +260,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         for bytes in [&b""[..], b"\x9f\xeb\x01\0", &[0xFF; 64]] {
             std::fs::write(file.path(), bytes).expect("written");
-            assert!(matches!(read_offsets(file.path()), Err(BtfError::Malformed { .. })));
+            assert!(matches!(read_layout(file.path()), Err(BtfError::Malformed { .. })));
         }
     }
 }

@@ -100,7 +100,7 @@ fn privileges(status: &str) -> Fact {
 }
 
 fn types(path: &Path) -> Fact {
-    let (value, state) = match btf::read_offsets(path) {
+    let (value, state) = match btf::read_layout(path) {
         Ok(_) => (path.display().to_string(), State::Good),
         Err(error) => ("unusable".to_owned(), State::Prevents(error.to_string())),
     };

@@ -13,17 +13,18 @@ use aya::{
     sys::Stats,
 };
 use zc_common::{
-    config::{CONFIG, COUNT_CALLS, Config, FOLLOW, OFFSETS, Offsets},
+    config::{CONFIG, COUNT_CALLS, Config, FOLLOW, OFFSETS},
     maps::{
         EVENTS, FLOWS_DEFAULT, OBJECTS, OBJECTS_DEFAULT, PAIR_SETS_DEFAULT, PAIRS, PROCESSES,
         RING_BYTES_DEFAULT, ROWS, ROWS_DEFAULT, SESSION, THREADS, THREADS_DEFAULT,
     },
+    ring::Form,
     session::Session as SessionValue,
 };
 
 use super::{
     OBJECT,
-    btf::{self, BtfError},
+    btf::{self, BtfError, Layout},
     facts,
     hook::{HOOKS, Hook, Method, When},
     load::{Loaded, chain, load_programs, refusal},
@@ -159,15 +160,15 @@ pub struct Session {
 impl Session {
     /// Loads and attaches what `options` ask for.
     pub fn start(options: &Options) -> Result<Self, SessionError> {
-        let (mut ebpf, btf, offsets) = load(options)?;
+        let (mut ebpf, btf, layout) = load(options)?;
         let mut hooks = Vec::with_capacity(HOOKS.len());
         let mut loaded = load_programs(&mut ebpf, &btf, |hook| {
-            unwanted(hook, options).is_none() && useless(hook, &offsets).is_none()
+            unwanted(hook, options).is_none() && useless(hook, &layout).is_none()
         });
         for hook in HOOKS {
             let status = match unwanted(hook, options) {
                 Some(reason) => Status::Disabled(reason),
-                None => match useless(hook, &offsets) {
+                None => match useless(hook, &layout) {
                     Some(reason) => Status::Unavailable(reason.to_owned()),
                     None => attach(&mut loaded, &mut ebpf, hook)?,
                 },
@@ -232,16 +233,16 @@ pub fn try_all() -> Vec<HookState> {
     };
     let loaded = load(&options);
     let (mut programs, refused) = match loaded {
-        Ok((mut ebpf, btf, offsets)) => {
-            let loaded = load_programs(&mut ebpf, &btf, |hook| useless(hook, &offsets).is_none());
-            (Some((ebpf, loaded, offsets)), String::new())
+        Ok((mut ebpf, btf, layout)) => {
+            let loaded = load_programs(&mut ebpf, &btf, |hook| useless(hook, &layout).is_none());
+            (Some((ebpf, loaded, layout)), String::new())
         }
         Err(error) => (None, error.to_string()),
     };
     let try_one = |hook: &Hook| {
         let status = match &mut programs {
             None => Status::Unavailable(refused.clone()),
-            Some((ebpf, loaded, offsets)) => match useless(hook, offsets) {
+            Some((ebpf, loaded, layout)) => match useless(hook, layout) {
                 Some(reason) => Status::Unavailable(reason.to_owned()),
                 None => match loaded.attach(ebpf, hook) {
                     Ok(()) => Status::Attached,
@@ -255,7 +256,7 @@ pub fn try_all() -> Vec<HookState> {
 }
 
 /// Loads the object's maps, with the programs ready to be loaded one by one.
-fn load(options: &Options) -> Result<(Ebpf, Btf, Offsets), SessionError> {
+fn load(options: &Options) -> Result<(Ebpf, Btf, Layout), SessionError> {
     if OBJECT.is_empty() {
         return Err(SessionError::NoObject);
     }
@@ -264,13 +265,13 @@ fn load(options: &Options) -> Result<(Ebpf, Btf, Offsets), SessionError> {
     }
     // The same file three times over: for our offsets, for the types of tracepoints, and by aya for itself. It takes
     // as long as all the rest here, so they are read at the same time.
-    let (offsets, btf, mut loader) = thread::scope(|scope| {
-        let offsets = scope.spawn(|| btf::read_offsets(Path::new(btf::VMLINUX)));
+    let (layout, btf, mut loader) = thread::scope(|scope| {
+        let layout = scope.spawn(|| btf::read_layout(Path::new(btf::VMLINUX)));
         let btf = scope.spawn(Btf::from_sys_fs);
         let loader = EbpfLoader::new();
-        (offsets.join(), btf.join(), loader)
+        (layout.join(), btf.join(), loader)
     });
-    let offsets = offsets.map_err(|_| panicked())??;
+    let layout = layout.map_err(|_| panicked())??;
     let btf = btf.map_err(|_| panicked())?;
     let btf = btf.map_err(|error| SessionError::Load { message: error.to_string() })?;
     let Sizes { rows, objects, threads, ring_bytes, pair_sets, flows } = options.sizes;
@@ -284,11 +285,13 @@ fn load(options: &Options) -> Result<(Ebpf, Btf, Offsets), SessionError> {
         pair_set_mask: pair_sets - 1,
         flags: flag(options.follow, FOLLOW) | flag(options.count_calls, COUNT_CALLS),
         ring_bytes: ring_bytes.into(),
+        ring_arguments: layout.ring_arguments,
+        reserved: 0,
     };
     let ebpf = loader
         .btf(Some(&btf))
         .override_global(CONFIG, &config, true)
-        .override_global(OFFSETS, &offsets, true)
+        .override_global(OFFSETS, &layout.offsets, true)
         .map_max_entries(ROWS, rows)
         .map_max_entries(OBJECTS, objects)
         .map_max_entries(THREADS, threads)
@@ -297,7 +300,7 @@ fn load(options: &Options) -> Result<(Ebpf, Btf, Offsets), SessionError> {
         .map_max_entries(EVENTS, ring_bytes)
         .load(OBJECT)
         .map_err(|error| SessionError::Load { message: chain(&error) })?;
-    Ok((ebpf, btf, offsets))
+    Ok((ebpf, btf, layout))
 }
 
 /// With `panic = "abort"` nobody sees this.
@@ -327,11 +330,20 @@ fn unwanted(hook: &Hook, options: &Options) -> Option<&'static str> {
 }
 
 /// Why this kernel gives a hook nothing to look at, when it does not.
-fn useless(hook: &Hook, offsets: &Offsets) -> Option<&'static str> {
-    let counts_storage = offsets.task_ioac_read_bytes != 0;
-    (hook.name == "block_bio_queue" && !counts_storage).then_some(
-        "this kernel does not count what storage delivers for a task; it was built without CONFIG_TASK_IO_ACCOUNTING",
-    )
+fn useless(hook: &Hook, layout: &Layout) -> Option<&'static str> {
+    let Layout { offsets, ring_arguments } = layout;
+    match hook.name {
+        "block_bio_queue" if offsets.task_ioac_read_bytes == 0 => Some(
+            "this kernel does not count what storage delivers for a task; it was built without CONFIG_TASK_IO_ACCOUNTING",
+        ),
+        name if name.starts_with("io_uring") && offsets.io_kiocb_opcode == 0 => {
+            Some("this kernel has no io_uring; it was built without CONFIG_IO_URING")
+        }
+        "io_uring_complete" if Form::of(*ring_arguments).is_none() => {
+            Some("this kernel passes completions in a form that zc does not know; please report this")
+        }
+        _ => None,
+    }
 }
 
 /// The PID namespace of this process, as `bpf_get_ns_current_pid_tgid` wants it named.

@@ -10,6 +10,7 @@ const MAGIC: u16 = 0xEB9F;
 const HEADER_BYTES: usize = 24;
 
 const KIND_INT: u32 = 1;
+const KIND_PTR: u32 = 2;
 const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
@@ -35,6 +36,7 @@ pub(super) struct Types<'a> {
     /// Where each type begins; ids begin at 1.
     starts: Vec<u32>,
     structures: HashMap<&'a [u8], u32>,
+    typedefs: HashMap<&'a [u8], u32>,
 }
 
 /// One entry of the type section.
@@ -76,9 +78,13 @@ impl Entry {
 }
 
 impl<'a> Types<'a> {
-    /// Goes through `file` and notes the structures called one of `wanted`. The error says what is wrong with
-    /// the file.
-    pub(super) fn new(file: &'a [u8], wanted: &[&'static str]) -> Result<Self, &'static str> {
+    /// Goes through `file` and notes the structures and typedefs called one of these. The error says what is wrong
+    /// with the file.
+    pub(super) fn new(
+        file: &'a [u8],
+        wanted: &[&'static str],
+        typedefs: &[&'static str],
+    ) -> Result<Self, &'static str> {
         let magic = file.get(..2).and_then(|bytes| bytes.try_into().ok()).map(u16::from_le_bytes);
         if magic != Some(MAGIC) {
             return Err("it does not begin as BTF does");
@@ -90,12 +96,13 @@ impl<'a> Types<'a> {
         };
         let entries = section(1, 2).ok_or("its types are cut off")?;
         let strings = section(3, 4).ok_or("its names are cut off")?;
-        let mut this = Self { entries, strings, starts: vec![0], structures: HashMap::new() };
-        this.scan(wanted)?;
+        let mut this =
+            Self { entries, strings, starts: vec![0], structures: HashMap::new(), typedefs: HashMap::new() };
+        this.scan(wanted, typedefs)?;
         Ok(this)
     }
 
-    fn scan(&mut self, wanted: &[&'static str]) -> Result<(), &'static str> {
+    fn scan(&mut self, wanted: &[&'static str], typedefs: &[&'static str]) -> Result<(), &'static str> {
         let mut start = 0;
         while start < self.entries.len() {
             let entry = self.entry_at(start).ok_or("a type is cut off")?;
@@ -105,6 +112,11 @@ impl<'a> Types<'a> {
                 let name = self.name(entry.name);
                 if wanted.iter().any(|wanted| wanted.as_bytes() == name) {
                     self.structures.entry(name).or_insert(id);
+                }
+            } else if entry.kind() == KIND_TYPEDEF {
+                let name = self.name(entry.name);
+                if typedefs.iter().any(|wanted| wanted.as_bytes() == name) {
+                    self.typedefs.entry(name).or_insert(id);
                 }
             }
             let extra = entry.extra_bytes().ok_or("it has a kind of type that zc does not know")?;
@@ -124,6 +136,20 @@ impl<'a> Types<'a> {
             id = member;
         }
         (bits % 8 == 0).then_some(bits / 8)
+    }
+
+    /// How many arguments a function has whose pointer has this name.
+    pub(super) fn arguments_of(&self, typedef: &str) -> Option<u32> {
+        let mut id = *self.typedefs.get(typedef.as_bytes())?;
+        for _ in 0..DEPTH {
+            let entry = self.entry_at(*self.starts.get(id as usize)? as usize)?;
+            match entry.kind() {
+                KIND_FUNC_PROTO => return u32::try_from(entry.len()).ok(),
+                KIND_TYPEDEF | KIND_PTR | KIND_CONST => id = entry.other,
+                _ => return None,
+            }
+        }
+        None
     }
 
     /// Offset in bits and type of a member.
@@ -185,9 +211,10 @@ mod tests {
 
     use super::*;
 
-    /// `struct outer { int a; struct { int b; } ; typedef_of_inner c; }`, `struct inner { int:4 d; int e; }`.
+    /// `struct outer { int a; struct { int b; } ; typedef_of_inner c; }`, `struct inner { int:4 d; int e; }`,
+    /// `typedef void (*call)(int, int, int)`.
     fn sample() -> Vec<u8> {
-        let strings = b"\0int\0outer\0a\0b\0inner\0alias\0c\0d\0e\0";
+        let strings = b"\0int\0outer\0a\0b\0inner\0alias\0c\0d\0e\0call\0";
         let at = |name: &str| {
             let wanted = format!("\0{name}\0");
             let position = strings.windows(wanted.len()).position(|window| window == wanted.as_bytes());
@@ -199,6 +226,9 @@ mod tests {
             vec![at("alias"), KIND_TYPEDEF << 24, 2],
             vec![0, KIND_STRUCT << 24 | 1, 4, at("b"), 1, 0],
             vec![at("outer"), KIND_STRUCT << 24 | 3, 16, at("a"), 1, 0, 0, 4, 32, at("c"), 3, 64],
+            vec![0, KIND_FUNC_PROTO << 24 | 3, 0, 0, 1, 0, 1, 0, 1],
+            vec![0, KIND_PTR << 24, 6],
+            vec![at("call"), KIND_TYPEDEF << 24, 7],
         ]
         .concat();
         let types: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -209,7 +239,7 @@ mod tests {
     }
 
     fn offset(structure: &str, path: &str) -> Option<u32> {
-        Types::new(&sample(), &["outer", "inner"]).unwrap().offset_of(structure, path)
+        Types::new(&sample(), &["outer", "inner"], &["call"]).unwrap().offset_of(structure, path)
     }
 
     #[test]
@@ -230,10 +260,19 @@ mod tests {
     }
 
     #[test]
+    fn arguments_are_counted_behind_the_name_of_a_pointer_to_a_function() {
+        let file = sample();
+        let types = Types::new(&file, &[], &["call", "alias"]).unwrap();
+        assert_eq!(types.arguments_of("call"), Some(3));
+        assert_eq!(types.arguments_of("alias"), None, "a structure");
+        assert_eq!(types.arguments_of("nothing"), None);
+    }
+
+    #[test]
     fn a_file_that_is_cut_off_anywhere_is_refused_or_harmless() {
         let whole = sample();
         for len in 0..whole.len() {
-            assert!(Types::new(&whole[..len], &["outer"]).is_err(), "{len} bytes");
+            assert!(Types::new(&whole[..len], &["outer"], &[]).is_err(), "{len} bytes");
         }
     }
 
@@ -245,9 +284,10 @@ mod tests {
             let mut file = sample();
             let position = position % file.len();
             file[position] = value;
-            if let Ok(types) = Types::new(&file, &["outer", "inner"]) {
+            if let Ok(types) = Types::new(&file, &["outer", "inner"], &["call"]) {
                 let _ = types.offset_of("outer", "c.e");
                 let _ = types.offset_of("inner", "e");
+                let _ = types.arguments_of("call");
             }
         }
     }
