@@ -127,4 +127,5 @@ exactly! {
     direct_reads_and_writes_are_copied_by_nobody: "direct";
     a_pair_with_a_direct_end_has_the_copies_of_the_other_end: "direct-relays";
     a_direct_read_where_no_device_is_stays_unknown: "direct-in-memory";
+    clones_that_fail_are_calls_without_bytes_and_other_ioctls_are_no_rows: "clones";
 }

@@ -1,6 +1,6 @@
 //! Storage, on file systems of our own.
 
-use zc_tests::{compare::assert_exact, disk::Disk, fixture, zc::Zc};
+use zc_tests::{compare::assert_exact, disk::Disk, expect::Kind, fixture, job::Job, machine, zc::Zc};
 
 /// A loop device copies in a thread of the kernel, whatever the file system above it was asked for: nothing
 /// witnesses that nobody copied.
@@ -48,4 +48,49 @@ fn what_a_loop_device_reads_for_xfs_is_counted_once() {
 #[test]
 fn what_a_loop_device_reads_for_btrfs_is_counted_once() {
     counted_once("btrfs");
+}
+
+/// Extents that the file system says are shared (`FIEMAP_EXTENT_SHARED`).
+fn is_shared(path: &std::path::Path) -> bool {
+    let done = Job::new(&["filefrag", "-v", path.to_str().expect("a UTF-8 path")]).finish();
+    assert!(done.status.success(), "filefrag: {}", done.stderr);
+    String::from_utf8_lossy(&done.stdout).contains("shared")
+}
+
+#[test]
+fn clones_are_by_reference_as_the_kernel_says() {
+    let Some(zc) = Zc::with(&["filefrag"]) else { return };
+    for kind in ["xfs", "btrfs"] {
+        let Some(disk) = Disk::new(kind) else { continue };
+        let work = fixture!("clones").within(disk.path());
+        let traced = zc.run_json(&[], &work.command());
+        assert!(traced.done.status.success(), "clones on {kind} failed: {}", traced.done.stderr);
+        let expected = work.expectation();
+        let row = expected.row("copy_file_range", Kind::File, Kind::File).expect("the row of clones");
+        assert!(row.bytes > 7 << 20 && row.rchar == 0, "{kind}: {} bytes were cloned", row.bytes);
+        assert_exact(&format!("clones-{kind}"), &traced, &expected);
+        assert!(is_shared(&work.dir().join("whole.bin")), "{kind} shares nothing");
+    }
+}
+
+#[test]
+fn programs_that_clone_are_seen_to_with_and_without_counting_calls() {
+    let Some(zc) = Zc::with(&["cp"]) else { return };
+    for kind in ["xfs", "btrfs"] {
+        let Some(disk) = Disk::new(kind) else { continue };
+        let input = machine::random_file(disk.path(), "in.bin", 3_000_017);
+        for options in [&[][..], &["--no-count-calls"]] {
+            let output = disk.path().join("out.bin");
+            let words = ["cp", "--reflink=always", &input, output.to_str().expect("a UTF-8 path")];
+            let traced = zc.run_json(options, &words);
+            assert!(traced.done.status.success(), "cp on {kind} failed: {}", traced.done.stderr);
+            traced.report.assert_nothing_lost();
+            let row =
+                traced.report.named("cp").row("copy_file_range", Kind::File, Kind::File).expect("the clone");
+            let found =
+                (row.bytes, row.by_reference_bytes, row.cpu_copied_bytes, row.unknown_bytes, row.syscalls);
+            assert_eq!(found, (3_000_017, Some(3_000_017), Some(0), Some(0), 1), "{kind} {options:?}");
+            assert_eq!((row.rchar_bytes, row.evidence.as_str()), (0, "reported"));
+        }
+    }
 }

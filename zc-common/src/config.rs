@@ -99,6 +99,7 @@ pub struct Offsets {
     pub pipe_buffer_len: u32,
     /// The last member, of 8 bytes: where a buffer ends.
     pub pipe_buffer_private: u32,
+    pub inode_i_size: u32,
     pub super_s_dev: u32,
     pub super_s_magic: u32,
     pub dentry_d_parent: u32,

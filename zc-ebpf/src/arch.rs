@@ -22,11 +22,13 @@ pub(crate) enum DataCall {
     /// Of splice: source fd, offset, destination fd, …; of tee: source fd, destination fd, …; of vmsplice: fd, vector,
     /// its length, …
     Pipe(Path),
+    /// destination fd, `FICLONE` or `FICLONERANGE`, source fd or range
+    Clone,
 }
 
 /// The call of a number, if it moves bytes (`arch/x86/entry/syscalls/syscall_64.tbl`).
 #[inline(always)]
-pub(crate) fn data_call(number: u64) -> Option<DataCall> {
+pub(crate) fn data_call(number: u64, registers: Typed) -> Option<DataCall> {
     Some(match number {
         // read, pread64
         0 | 17 => DataCall::Read,
@@ -41,8 +43,26 @@ pub(crate) fn data_call(number: u64) -> Option<DataCall> {
         276 => DataCall::Pipe(Path::Tee),
         278 => DataCall::Pipe(Path::Vmsplice),
         326 => DataCall::CopyFileRange,
+        16 if is_clone(registers) => DataCall::Clone,
         _ => return None,
     })
+}
+
+const FICLONE: u32 = 0x4004_9409;
+const FICLONERANGE: u32 = 0x4020_940D;
+
+/// Whether an ioctl shares extents, by its second argument.
+#[inline(always)]
+fn is_clone(registers: Typed) -> bool {
+    let command: u32 = typed!(registers, regs_arg1);
+    matches!(command, FICLONE | FICLONERANGE)
+}
+
+/// Whether a clone is of a whole file, and not of a range.
+#[inline(always)]
+pub(crate) fn clones_whole(registers: Typed) -> bool {
+    let command: u32 = typed!(registers, regs_arg1);
+    command == FICLONE
 }
 
 /// Calls that take memory away from the process, or may change what is there: mmap, mprotect, munmap, brk, mremap,

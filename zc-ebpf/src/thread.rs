@@ -154,7 +154,7 @@ pub(crate) fn touch(task: Typed) -> Option<*mut Thread> {
     let registers = user_registers(task);
     let number: u64 = typed!(registers, regs_number);
     let result: i64 = typed!(registers, regs_result);
-    if result != -ENOSYS || arch::data_call(number).is_none() || arch::is_compat(task, number) {
+    if result != -ENOSYS || arch::data_call(number, registers).is_none() || arch::is_compat(task, number) {
         return None;
     }
     let thread = find(task)?;

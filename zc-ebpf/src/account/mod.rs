@@ -1,5 +1,6 @@
 //! What is done with a call that has ended.
 
+mod clone;
 pub(crate) mod memory;
 pub(crate) mod pipe;
 pub(crate) mod read_write;
@@ -35,7 +36,7 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed, result: i64) 
         mapping::changed(thread);
         return;
     }
-    let Some(call) = arch::data_call(number) else {
+    let Some(call) = arch::data_call(number, registers) else {
         if arch::changes_mappings(number) && !arch::maps_beside(number, registers) {
             mapping::changed(thread);
         }
@@ -44,6 +45,11 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed, result: i64) 
     let bytes = if result > 0 { result as u64 } else { 0 };
     if let DataCall::Pipe(path) = call {
         pipe::call_ended(thread, path, bytes);
+        return;
+    }
+    if call == DataCall::Clone {
+        // It looks at its own costs, so that the way of reads and writes stays short for the verifier.
+        clone::zc_cloned(thread, u64::from(result == 0));
         return;
     }
     let costs = thread::call_costs(thread, task, bytes);
@@ -71,5 +77,6 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed, result: i64) 
             transfer::both_ends(thread, task, registers, bytes, costs, call == DataCall::Sendfile);
         }
         DataCall::Pipe(_) => {}
+        DataCall::Clone => {}
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn zc_storage(ctx: BtfTracePointContext) -> i32 {
     let bytes = thread::storage_since(thread, task);
     let registers = user_registers(task);
     if let Some(thread) = thread::touch(task) {
-        let direct = direct_bytes(ctx.arg(0), typed!(registers, regs_number));
+        let direct = direct_bytes(ctx.arg(0), registers);
         // SAFETY: map memory, only this thread's.
         unsafe {
             (*thread).call_device_read_bytes += bytes;
@@ -37,14 +37,14 @@ pub(crate) fn zc_storage(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// How many bytes the device will write to or read from the memory of a process for this request, if it is one of
-/// the call `number`, 0 when that is not sure.
+/// the call in progress, 0 when that is not sure.
 ///
 /// What it takes: the data goes the way of the call; the file system's own request and not what a driver made of it;
 /// no encryption on the way; a disk that is driven by requests and belongs to a bus, so that it moves data by itself:
 /// loop, zram, brd, dm, md, nbd and pmem copy, compute or pass on, and are not one or not the other; and the first
 /// page is of user memory.
 #[inline(always)]
-fn direct_bytes(bio: Typed, number: u64) -> u64 {
+fn direct_bytes(bio: Typed, registers: Typed) -> u64 {
     const REQ_OP_MASK: u32 = 0xFF;
     const REQ_OP_READ: u32 = 0;
     const REQ_OP_WRITE: u32 = 1;
@@ -55,7 +55,7 @@ fn direct_bytes(bio: Typed, number: u64) -> u64 {
     {
         return 0;
     }
-    let wanted = match arch::data_call(number) {
+    let wanted = match arch::data_call(typed!(registers, regs_number), registers) {
         Some(DataCall::Read | DataCall::ReadVector) => REQ_OP_READ,
         Some(DataCall::Write | DataCall::WriteVector) => REQ_OP_WRITE,
         _ => return 0,

@@ -91,6 +91,20 @@ fn spliced(source: EndKind, destination: EndKind, bytes: u64) -> Copies {
     }
 }
 
+/// The copies of `bytes` that a clone shares: none, by the contract of `FICLONE`, which says so to the program.
+pub(super) const fn cloned(bytes: u64) -> Copies {
+    if bytes == 0 {
+        return Copies::none();
+    }
+    Copies {
+        copied: Some(0),
+        by_reference: Some(bytes),
+        evidence: Evidence::Reported,
+        reason: Reason::Cloned,
+        ..Copies::none()
+    }
+}
+
 /// Why it is not known whether the leg between this end and user memory copied; `None` when it did, once.
 pub(super) fn unknown_leg(end: EndKind) -> Option<Reason> {
     match end.kind {

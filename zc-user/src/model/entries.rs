@@ -11,7 +11,7 @@ use zc_common::{
 };
 
 use super::{
-    copies::{Copies, EndKind, infer},
+    copies::{Copies, EndKind, cloned, infer},
     direct::Direct,
     report::Via,
 };
@@ -101,6 +101,7 @@ impl EntryKey {
             Path::Read => (from, false),
             Path::Write | Path::MmapWrite => (false, to),
             Path::ReadWrite => (from, to),
+            Path::CopyFileRange if self.has(SPECIAL) => (false, false),
             Path::Sendfile | Path::CopyFileRange => (true, true),
             Path::Splice
             | Path::Tee
@@ -113,6 +114,9 @@ impl EntryKey {
 
     fn copies(&self, entry: &Entry) -> Copies {
         let (source, destination) = (self.source_end(), self.destination_end());
+        if self.path == Path::CopyFileRange && self.has(SPECIAL) {
+            return cloned(entry.bytes);
+        }
         if self.has_legs() && (source.direct || destination.direct) {
             return Direct {
                 path: self.path,

@@ -14,6 +14,8 @@ pub enum Reason {
     NoBytes,
     /// A device and user memory, with nothing between them.
     ByDevice,
+    /// `FICLONE` or `FICLONERANGE`.
+    Cloned,
     /// A read leg.
     ReadIntoMemory,
     /// A write leg.
@@ -40,9 +42,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NoBytes,
         Self::ByDevice,
+        Self::Cloned,
         Self::ReadIntoMemory,
         Self::WrittenFromMemory,
         Self::WrittenFromMapping,
@@ -61,6 +64,7 @@ impl Reason {
         match self {
             Self::NoBytes => "no bytes moved",
             Self::ByDevice => "the device itself read or wrote user memory",
+            Self::Cloned => "cloned: the file system shares the extents",
             Self::ReadIntoMemory => "read into user memory",
             Self::WrittenFromMemory => "written from user memory",
             Self::WrittenFromMapping => "written from a mapped file",
@@ -90,7 +94,7 @@ impl Reason {
             Self::Sendfile | Self::Splice => {
                 Some("pages go to sockets of devices with scatter-gather (ethtool -k)")
             }
-            Self::NoBytes | Self::ByDevice | Self::DriverDecides | Self::DirectIo => None,
+            Self::NoBytes | Self::ByDevice | Self::Cloned | Self::DriverDecides | Self::DirectIo => None,
         }
     }
 }

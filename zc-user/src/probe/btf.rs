@@ -126,6 +126,7 @@ const MEMBERS: &[(&str, &str, Field)] = members![
     "pipe_inode_info"."bufs" => pipe_bufs,
     "pipe_buffer"."len" => pipe_buffer_len,
     "pipe_buffer"."private" => pipe_buffer_private,
+    "inode"."i_size" => inode_i_size,
     "super_block"."s_dev" => super_s_dev,
     "address_space"."host" => mapping_host,
     "super_block"."s_magic" => super_s_magic,

@@ -68,6 +68,7 @@ const DATA_CALLS: &[&str] = &[
     "sys_exit_splice",
     "sys_exit_tee",
     "sys_exit_vmsplice",
+    "sys_exit_ioctl", // clones
     // They change what is mapped, and so what later writes come from.
     "sys_exit_mmap",
     "sys_exit_mprotect",
