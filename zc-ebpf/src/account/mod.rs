@@ -76,7 +76,6 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed, result: i64) 
         DataCall::Sendfile | DataCall::CopyFileRange => {
             transfer::both_ends(thread, task, registers, bytes, costs, call == DataCall::Sendfile);
         }
-        DataCall::Pipe(_) => {}
-        DataCall::Clone => {}
+        DataCall::Pipe(_) | DataCall::Clone => {}
     }
 }
