@@ -82,7 +82,7 @@ impl Reason {
     /// What a user can do about it, in a few words.
     pub const fn hint(self) -> Option<&'static str> {
         match self {
-            Self::ReadIntoMemory => Some("a mapping (mmap) reads without this copy"),
+            Self::ReadIntoMemory => Some("a mapping (mmap) of a file reads without this copy"),
             Self::WrittenFromMemory => Some("data that is in a file can be sent with sendfile or splice"),
             Self::WrittenFromMapping => Some("sendfile, splice or copy_file_range can do without this copy"),
             Self::ThroughMemory => Some("sendfile, splice or copy_file_range can move it in the kernel"),

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use zc_common::path::Kind;
+use zc_common::path::{Kind, Path};
 
 use super::{
     grid::{COLUMNS, Cells, Grid},
@@ -32,6 +32,7 @@ const FLOWS: usize = 10;
 const HEADER: [&str; COLUMNS] =
     ["PATH", "FROM", "CALLS", "BYTES", "COPIED", "UNKNOWN", "CSW", "FAULTS", "VERDICT"];
 const LEGEND: &str = "modesw: by calls+by page faults; csw: voluntary/involuntary; faults: minor/major";
+const PAIRED: &str = "0 calls: counted in the row of those bytes of the same calls that were paired";
 
 /// The report as text.
 pub fn render(report: &Report, options: &Options) -> String {
@@ -58,6 +59,8 @@ struct Table<'a> {
     /// Counts from here on are shown in thousands, millions, …
     exact_below: u64,
     footnotes: Footnotes,
+    /// A leg is shown whose calls are all in the rows of pairs.
+    has_rest: bool,
     grid: Grid,
     text: String,
 }
@@ -72,6 +75,7 @@ impl<'a> Table<'a> {
             more,
             exact_below: if options.verbose { u64::MAX } else { 100_000_000 },
             footnotes: Footnotes::default(),
+            has_rest: false,
             grid: Grid::of([]),
             text: String::new(),
         }
@@ -128,6 +132,8 @@ impl<'a> Table<'a> {
 
     fn cells(&mut self, row: &PathRow) -> Cells {
         let Figures { syscalls, bytes, cpu_copied_bytes, unknown_bytes, verdict, reason, .. } = row.figures;
+        let is_leg = matches!(row.path, Path::Read | Path::Write | Path::DirectRead | Path::DirectWrite);
+        self.has_rest |= is_leg && bytes > 0 && syscalls == 0;
         let verdict = match reason {
             // Nothing moved, nothing to judge.
             _ if bytes == 0 => "-".to_owned(),
@@ -307,6 +313,9 @@ impl<'a> Table<'a> {
         }
         for line in self.footnotes.lines() {
             self.line(&line);
+        }
+        if self.has_rest {
+            self.line(&self.paint.quiet(PAIRED));
         }
         self.line(&self.paint.quiet(LEGEND));
     }

@@ -106,6 +106,15 @@ modesw: by calls+by page faults; csw: voluntary/involuntary; faults: minor/major
 }
 
 #[test]
+fn a_leg_without_calls_says_where_they_are() {
+    let told = "0 calls: counted in the row of those bytes of the same calls that were paired\n";
+    assert!(!table(&session(), &Options::default()).contains(told));
+    let mut samples = session();
+    samples.rows.push(row(813, Path::Write, (Kind::Memory, 0), (Kind::Pipe, 0), 512, 0));
+    assert!(table(&samples, &Options::default()).contains(told));
+}
+
+#[test]
 fn what_is_cut_is_counted_so_that_the_totals_add_up() {
     let text = table(&session(), &Options { limit: Some(1), sort: Sort::Pid, ..Options::default() });
     assert!(text.contains("\n        300B  … 1 more flow\n"), "{text}");
