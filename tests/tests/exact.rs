@@ -12,7 +12,7 @@ fn traced_exactly(name: &str, allowed: &[&str]) {
 }
 
 /// Fixtures that have their tests elsewhere: in storm.rs, and in losses.rs.
-const ELSEWHERE: [&str; 3] = ["storm", "pairs-many", "ring-unseen"];
+const ELSEWHERE: [&str; 4] = ["storm", "pairs-many", "ring-unseen", "splice-race"];
 
 macro_rules! exactly {
     ($($test:ident: $fixture:literal $(except $($allowed:literal),+)?;)*) => {
@@ -93,7 +93,6 @@ exactly! {
     memory_spliced_through_a_pipe_comes_from_memory: "vmsplice";
     large_pipes_are_followed_to_their_last_slot: "splice-large";
     a_pipe_between_two_threads_joins: "splice-handover";
-    a_pipe_between_two_threads_joins_whichever_is_seen_first: "splice-race";
     a_pipe_between_processes_does_not_join: "splice-forked";
     a_pipeline_has_nothing_to_join_and_loses_nothing: "splice-pipeline";
     threads_add_up_to_their_process: "threads";

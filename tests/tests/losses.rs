@@ -5,7 +5,7 @@
 use zc_tests::{
     Work,
     compare::differences,
-    expect::Expectation,
+    expect::{Expectation, Kind},
     fixture,
     report::Report,
     zc::{Traced, Zc},
@@ -155,4 +155,23 @@ fn losses_are_said_in_the_table_too() {
 fn requests_in_a_ring_of_which_no_completion_tells_are_counted_one_by_one() {
     let Some((report, _)) = declared("ring-unseen", &[], "ring_unseen") else { return };
     assert_eq!(report.lost("ring_unseen"), 7);
+}
+
+/// The kernel's view of a pipe is not to be had at one moment while other threads use it, so that some bytes may not be
+/// joined. They are legs then, of both sides as many; most are joined, and none is twice.
+#[test]
+fn a_pipe_that_two_threads_use_at_once_keeps_every_byte() {
+    const BYTES: u64 = 1999 * 4099;
+    let Some(zc) = Zc::with(&[]) else { return };
+    let work = fixture!("splice-race");
+    let report = zc.trace(&work.command());
+    let expected = work.expectation();
+    let process = report.process(expected.pid);
+    let joined = process.bytes("splice", Kind::File, Kind::File);
+    assert_eq!(joined + process.bytes("splice", Kind::File, Kind::Pipe), BYTES, "bytes into the pipe");
+    assert_eq!(joined + process.bytes("splice", Kind::Pipe, Kind::File), BYTES, "bytes out of it");
+    assert!(joined > BYTES / 2, "only {joined} of {BYTES} bytes are joined");
+    let found: u64 = process.paths.iter().filter(|row| row.path == "splice").map(|row| row.syscalls).sum();
+    let made: u64 = expected.rows.iter().filter(|row| row.path == "splice").map(|row| row.syscalls).sum();
+    assert_eq!((found, report.lost("unpaired")), (made, 0), "calls, and legs that had too little");
 }

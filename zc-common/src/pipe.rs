@@ -143,6 +143,14 @@ impl Fifo {
         self.blind = u32::from(view.content != 0);
     }
 
+    /// Gives up, as the kernel's view is not to be had. Says whether bytes of `process` were among what was known.
+    #[inline(always)]
+    pub fn give_up(&mut self, process: u64) -> bool {
+        let missed = self.waiting.has_of(process) || self.blind != 0 && self.missed == process;
+        self.lose(process, &View { content: 1, ..View::default() });
+        missed
+    }
+
     /// Before [`Self::push`] of `bytes` that a call has put in: how many of them were taken out already, and are to be
     /// taken from `early`.
     #[inline(always)]

@@ -170,11 +170,26 @@ struct Slots {
 #[map]
 static SLOTS: PerCpuArray<Slots> = PerCpuArray::with_max_entries(1, 0);
 
-/// What the kernel has of the pipe now; false when it cannot be read.
+/// What the kernel has of the pipe now; false when it cannot be read. The pipe's own lock is not to be had here: others
+/// may use it meanwhile, and then it is looked at again.
 #[inline(always)]
 pub(super) fn look(key: &ObjectKey, view: &mut View) -> bool {
-    zc_pipe_look(key, view) != 0
+    const LOOKS: u32 = 8;
+    let mut looks = 0;
+    while looks < LOOKS {
+        match zc_pipe_look(key, view) {
+            SEEN => return true,
+            MOVED => looks += 1,
+            _ => return false,
+        }
+    }
+    false
 }
+
+/// The pipe was as `view` says it is.
+const SEEN: u64 = 1;
+/// Slots were taken into use or given back while it was looked at.
+const MOVED: u64 = 2;
 
 /// A global function: the verifier looks at it once. `struct pipe_inode_info` is in `inode.i_pipe` of pipes and named
 /// pipes; `head` and `tail` are 32 bits wide where a word has 64.
@@ -198,7 +213,7 @@ extern "C" fn zc_pipe_look(key: *const ObjectKey, view: *mut View) -> u64 {
     view.head = head;
     view.tail = tail;
     if head == tail {
-        return 1;
+        return SEEN;
     }
     let both = probe_both(pipe, global!(OFFSETS.pipe_ring_size), global!(OFFSETS.pipe_bufs));
     let Some((ring_size, buffers)) = both else { return 0 };
@@ -220,7 +235,12 @@ extern "C" fn zc_pipe_look(key: *const ObjectKey, view: *mut View) -> u64 {
     }
     view.content = slots.content;
     view.fresh = slots.fresh;
-    u64::from(slots.failed == 0 && slots.next >= slots.ring_size)
+    let now: Option<(u32, u32)> = probe_both(pipe, global!(OFFSETS.pipe_head), global!(OFFSETS.pipe_tail));
+    let Some((head, tail)) = now else { return 0 };
+    if head != view.head || tail != view.tail {
+        return MOVED;
+    }
+    if slots.failed == 0 && slots.next >= slots.ring_size { SEEN } else { 0 }
 }
 
 #[inline(never)]

@@ -88,8 +88,9 @@ extern "C" fn zc_pipe_drain(thread: *mut Thread, run: *mut Move) -> u64 {
 fn take(thread: *mut Thread, run: &mut Move, fifo: &mut Fifo) -> bool {
     run.view.since = fifo.head;
     if !look(&run.from.pipe, &mut run.view) {
-        fifo.waiting.clear();
-        fifo.early.clear();
+        if fifo.give_up(run.process) && run.joins != 0 {
+            lose(Loss::PipesUnmatched);
+        }
         return false;
     }
     if zc_pipe_check(fifo, run) == 0 {
@@ -230,8 +231,8 @@ extern "C" fn zc_pipe_fill(thread: *mut Thread, run: *mut Move) -> u64 {
 fn put(thread: *mut Thread, run: &mut Move, fifo: &mut Fifo) {
     run.view.since = fifo.head;
     if !look(&run.into.pipe, &mut run.view) {
-        fifo.waiting.clear();
-        fifo.early.clear();
+        // Counted when its bytes are taken out.
+        fifo.give_up(run.segment.process);
         return;
     }
     run.segment.end = run.view.head;
