@@ -74,7 +74,9 @@ fn nginx_with_directio_reads_past_the_page_cache() {
     }
     let ends = LARGE_GETS * (SIZE as u64 % (128 * 1024));
     assert_eq!(copied, BODIES - small + ends, "one copy to the socket, and two of the end of the file");
-    assert_eq!(device_read, BODIES - small - ends);
+    // Blocks of the file system's own may come with them.
+    let direct = BODIES - small - ends;
+    assert!((direct..direct + 65_536).contains(&device_read), "{device_read} bytes of {direct}");
 }
 
 #[test]

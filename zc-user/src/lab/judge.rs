@@ -260,11 +260,16 @@ impl Judge<'_> {
             Number::SystemCalls | Number::ModeSwitches if more && fact(REPORTED) > 0 => {
                 Some(Cause::LateReports)
             }
-            Number::SystemCalls | Number::ModeSwitches if more && self.row.unit == Unit::Chunk => {
+            Number::SystemCalls | Number::ModeSwitches if more && self.comes_in_parts() => {
                 Some(Cause::InParts)
             }
             _ => None,
         }
+    }
+
+    /// A full socket takes what it has room for; what the other process has found comes through a pipe.
+    fn comes_in_parts(&self) -> bool {
+        self.row.unit == Unit::Chunk || self.case.work == Work::ShareMapping
     }
 
     fn network(&self) -> Cause {
