@@ -1,8 +1,8 @@
 //! Writing the record that names an object.
 
-use core::mem::MaybeUninit;
+use core::{ffi::c_void, mem::MaybeUninit};
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 use zc_common::{
     object::{
         ADDRESS_IPV4, NAME_BYTES, ObjectRecord, PATH_BYTES, PATH_DELETED, PATH_DEPTH, PATH_PSEUDO,
@@ -84,62 +84,92 @@ fn write_path(record: *mut ObjectRecord, file: &File) -> Option<()> {
     // A task that is ending has none; then the path goes up to the root of its mount namespace.
     let (root_mount, root_entry) =
         if fs.is_null() { (0, 0) } else { (typed!(fs, fs_root_mnt), typed!(fs, fs_root_dentry)) };
-    let mut mount: u64 = probe!(file.file, file_f_path_mnt)?;
-    let mut entry: u64 = probe!(file.file, file_f_path_dentry)?;
+    let mount: u64 = probe!(file.file, file_f_path_mnt)?;
+    let entry: u64 = probe!(file.file, file_f_path_dentry)?;
     let hash: u64 = probe!(entry, dentry_d_hash_pprev)?;
-    let mut flags = if hash == 0 { PATH_DELETED | PATH_TRUNCATED } else { PATH_TRUNCATED };
-    let mut len = 0_usize;
-    for _ in 0..PATH_DEPTH {
-        if entry == root_entry && mount == root_mount {
-            flags &= !PATH_TRUNCATED;
-            break;
-        }
-        let mount_root: u64 = probe!(mount, vfsmount_mnt_root)?;
-        let parent: u64 = probe!(entry, dentry_d_parent)?;
-        if entry == mount_root || entry == parent {
-            // `struct vfsmount` is a member of `struct mount`.
-            let inside = u64::from(global!(OFFSETS.mount_mnt));
-            let outer = mount - inside;
-            let above: u64 = probe!(outer, mount_mnt_parent)?;
-            if above == outer {
-                flags &= !PATH_TRUNCATED;
-                if len == 0 {
-                    flags = PATH_PSEUDO;
-                    len = append(record, 0, entry);
-                }
-                break;
-            }
-            entry = probe!(outer, mount_mnt_mountpoint)?;
-            mount = above + inside;
-            continue;
-        }
-        if len >= PATH_BYTES {
-            break;
-        }
-        let next = append(record, len, entry);
-        if next == len {
-            break;
-        }
-        len = next;
-        entry = parent;
-    }
+    let flags = if hash == 0 { PATH_DELETED | PATH_TRUNCATED } else { PATH_TRUNCATED };
+    let mut walk = Walk { record, mount, entry, root_mount, root_entry, len: 0, flags, reserved: 0 };
+    // SAFETY: `step` has the signature of a callback, and `walk` outlives the loop.
+    unsafe { bpf_loop(PATH_DEPTH as u32, step as *mut c_void, (&raw mut walk).cast(), 0) };
     // SAFETY: ring buffer memory.
     unsafe {
-        (*record).flags = flags;
-        (*record).path_len = len as u32;
+        (*record).flags = walk.flags;
+        (*record).path_len = walk.len as u32;
     }
+    Some(())
+}
+
+/// Where a walk from a file to its root has come to.
+#[repr(C)]
+struct Walk {
+    record: *mut ObjectRecord,
+    mount: u64,
+    entry: u64,
+    root_mount: u64,
+    root_entry: u64,
+    len: u64,
+    flags: u32,
+    reserved: u32,
+}
+
+/// A step of it; not 0 when it is over. A function that is called in a loop is verified once, and not for each step.
+#[inline(never)]
+extern "C" fn step(_index: u32, walk: *mut Walk) -> i64 {
+    // SAFETY: `write_path` passes its own.
+    let walk = unsafe { &mut *walk };
+    match try_step(walk) {
+        Some(()) => 0,
+        None => 1,
+    }
+}
+
+#[inline(always)]
+fn try_step(walk: &mut Walk) -> Option<()> {
+    let Walk { record, mount, entry, root_mount, root_entry, len, .. } = *walk;
+    if entry == root_entry && mount == root_mount {
+        walk.flags &= !PATH_TRUNCATED;
+        return None;
+    }
+    let mount_root: u64 = probe!(mount, vfsmount_mnt_root)?;
+    let parent: u64 = probe!(entry, dentry_d_parent)?;
+    if entry == mount_root || entry == parent {
+        // `struct vfsmount` is a member of `struct mount`.
+        let inside = u64::from(global!(OFFSETS.mount_mnt));
+        let outer = mount - inside;
+        let above: u64 = probe!(outer, mount_mnt_parent)?;
+        if above == outer {
+            walk.flags &= !PATH_TRUNCATED;
+            if len == 0 {
+                walk.flags = PATH_PSEUDO;
+                walk.len = append(record, 0, entry);
+            }
+            return None;
+        }
+        walk.entry = probe!(outer, mount_mnt_mountpoint)?;
+        walk.mount = above + inside;
+        return Some(());
+    }
+    if len >= PATH_BYTES as u64 {
+        return None;
+    }
+    let next = append(record, len, entry);
+    if next == len {
+        return None;
+    }
+    walk.len = next;
+    walk.entry = parent;
     Some(())
 }
 
 /// Appends the name of a directory entry with its NUL; returns the new length.
 #[inline(always)]
-fn append(record: *mut ObjectRecord, len: usize, entry: u64) -> usize {
+fn append(record: *mut ObjectRecord, len: u64, entry: u64) -> u64 {
     let Some(name) = probe!(entry, dentry_d_name_name) else { return len };
     let name: u64 = name;
     // SAFETY: the path has `NAME_BYTES` behind any offset below `PATH_BYTES`.
     let read = unsafe {
-        let end = (&raw mut (*record).path).cast::<MaybeUninit<u8>>().add(len & (PATH_BYTES - 1));
+        let end = (&raw mut (*record).path).cast::<MaybeUninit<u8>>().add(len as usize & (PATH_BYTES - 1));
         bpf_probe_read_kernel_str(end.cast(), NAME_BYTES as u32, name as *const _)
     };
-    if read > 0 && read <= NAME_BYTES as i64 { len + read as usize } else { len }
+    if read > 0 && read <= NAME_BYTES as i64 { len + read as u64 } else { len }
 }

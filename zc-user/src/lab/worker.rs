@@ -112,7 +112,7 @@ fn all(rows: &[&'static rows::Row], size: u64, traced: bool, files: Files) -> io
     for step in plan::steps(rows, size, traced) {
         let tag = step.tag();
         match step.case.cache {
-            Cache::Cold => cache::drop_all(files.source)?,
+            Cache::Cold => cache::drop_all(files.source, size)?,
             Cache::Warm => cache::fill(files.source, size)?,
             Cache::Asis => {}
         }

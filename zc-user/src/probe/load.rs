@@ -17,22 +17,29 @@ use super::hook::{HOOKS, Hook, Method};
 /// What became of the programs of hooks, by program.
 pub(super) struct Loaded(HashMap<&'static str, Result<(), ProgramError>>);
 
+/// What takes longest to verify, last first: it is begun first, so that none of it is left alone at the end.
+const LONGEST: &[&str] = &["zc_exec", "zc_ring_complete", "zc_sys_exit"];
+
 /// Has the kernel verify the programs of all wanted hooks, several at a time: that is most of the time that it takes
 /// to start.
 pub(super) fn load_programs(ebpf: &mut Ebpf, btf: &Btf, wanted: impl Fn(&Hook) -> bool) -> Loaded {
-    let work: Vec<_> = ebpf
+    let mut work: Vec<_> = ebpf
         .programs_mut()
         .filter_map(|(name, program)| {
             let hook = HOOKS.iter().find(|hook| hook.program == name && wanted(hook))?;
             Some((hook, program))
         })
         .collect();
+    work.sort_by_key(|(hook, _)| LONGEST.iter().position(|name| *name == hook.program));
     let (results, work) = (Mutex::new(HashMap::new()), Mutex::new(work));
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(HOOKS.len());
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some((hook, program)) = lock(&work).pop() {
+                // Not in the head of a `while let`: its guard would be held through the body, and programs verified
+                // one after the other.
+                let next = || lock(&work).pop();
+                while let Some((hook, program)) = next() {
                     let result = load_program(program, btf, hook);
                     lock(&results).insert(hook.program, result);
                 }
