@@ -31,9 +31,14 @@ pub struct Config {
     pub ring_bytes: u64,
     /// How many arguments `io_uring_complete` has, see [`crate::ring::Form`].
     pub ring_arguments: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// The BTF id of a structure that begins with a number as wide as a register, for reading kernel memory through
+    /// `bpf_rdonly_cast`; 0 when this kernel does not have it (it came with Linux 6.2).
+    pub word_type: u32,
 }
+
+/// Stands in the object for a call of `bpf_rdonly_cast`, whose number every kernel has to be asked for: user space puts
+/// that in before the load. No helper has this number.
+pub const CAST_MARK: i32 = 0x7A63_0001;
 
 /// Children of traced processes are traced.
 pub const FOLLOW: u32 = 1;
@@ -78,7 +83,6 @@ pub struct Offsets {
     pub mapping_host: u32,
     pub task_self_exec_id: u32,
     pub files_fdt: u32,
-    pub files_fd_array: u32,
     pub fdtable_max_fds: u32,
     pub fdtable_fd: u32,
     pub file_f_inode: u32,

@@ -1,7 +1,6 @@
 //! From a descriptor to what it stands for.
 
 mod name;
-mod small;
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_probe_read_kernel};
 use zc_common::{
@@ -62,10 +61,6 @@ pub(crate) struct File {
     flags: u32,
 }
 
-impl File {
-    const NONE: Self = Self { file: 0, inode: 0, number: 0, generation: 0, flags: 0 };
-}
-
 /// What descriptor `fd` of the running thread stands for.
 #[inline(always)]
 pub(crate) fn end_of(thread: *mut Thread, task: Typed, fd: u64) -> End {
@@ -91,18 +86,13 @@ fn lookup(thread: *mut Thread, task: Typed, fd: u64) -> Option<End> {
         return None;
     }
     let array: u64 = typed!(table, fdtable_fd);
-    let mut found = File::NONE;
-    if !small::find(files, array, fd, &mut found) {
-        let file: u64 = probe_at(array + u64::from(fd) * 8)?;
-        if file == 0 {
-            return None;
-        }
-        let (inode, flags): (u64, u32) =
-            probe_both(file, global!(OFFSETS.file_f_inode), global!(OFFSETS.file_f_flags))?;
-        found = identify_inode(file, inode)?;
-        found.flags = flags;
+    let file: u64 = probe_at(array + u64::from(fd) * 8)?;
+    if file == 0 {
+        return None;
     }
-    let file = found.file;
+    let (inode, flags): (u64, u32) =
+        probe_both(file, global!(OFFSETS.file_f_inode), global!(OFFSETS.file_f_flags))?;
+    let found = File { flags, ..identify_inode(file, inode)? };
 
     // SAFETY: map memory, only this thread's.
     let slot = unsafe { &mut (*thread).descriptors[fd as usize & (DESCRIPTORS - 1)] };

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use zc_common::config::Offsets;
 
-use self::types::Types;
+use self::types::{Types, Wanted};
 
 /// Where the kernel shows its own types (`CONFIG_DEBUG_INFO_BTF`, Linux 5.4).
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -53,7 +53,23 @@ pub struct Layout {
     pub offsets: Offsets,
     /// How many arguments the tracepoint `io_uring_complete` has; 0 when there is none.
     pub ring_arguments: u32,
+    /// How to read kernel memory without a helper, where this kernel allows it.
+    pub cast: Option<Cast>,
 }
+
+/// `bpf_rdonly_cast` (Linux 6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cast {
+    /// The BTF id of the function.
+    pub function: u32,
+    /// That of a structure that begins with a number as wide as a register.
+    pub word_type: u32,
+}
+
+const CAST: &str = "bpf_rdonly_cast";
+
+/// An array of `unsigned long`, of at least one (`include/linux/cpumask_types.h`).
+const WORD: &str = "cpumask";
 
 /// The type of what is called at the tracepoint `io_uring_complete`.
 const RING_COMPLETE: &str = "btf_trace_io_uring_complete";
@@ -62,9 +78,12 @@ const RING_COMPLETE: &str = "btf_trace_io_uring_complete";
 pub fn read_layout(path: &Path) -> Result<Layout, BtfError> {
     let name = || path.display().to_string();
     let file = std::fs::read(path).map_err(|source| BtfError::Unreadable { path: name(), source })?;
-    let wanted: Vec<&str> = MEMBERS.iter().chain(OPTIONAL).map(|&(structure, ..)| structure).collect();
-    let types = Types::new(&file, &wanted, &[RING_COMPLETE])
-        .map_err(|message| BtfError::Malformed { path: name(), message })?;
+    let mut structures: Vec<&str> =
+        MEMBERS.iter().chain(OPTIONAL).map(|&(structure, ..)| structure).collect();
+    structures.push(WORD);
+    let wanted = Wanted { structures: &structures, typedefs: &[RING_COMPLETE], functions: &[CAST] };
+    let types =
+        Types::new(&file, &wanted).map_err(|message| BtfError::Malformed { path: name(), message })?;
     let mut offsets = Offsets::default();
     for &(structure, member, ref field) in MEMBERS {
         let missing = || BtfError::NoMember { structure, member };
@@ -75,7 +94,9 @@ pub fn read_layout(path: &Path) -> Result<Layout, BtfError> {
     }
     // The first is the program's own.
     let ring_arguments = types.arguments_of(RING_COMPLETE).unwrap_or(0).saturating_sub(1);
-    Ok(Layout { offsets, ring_arguments })
+    let cast = types.function(CAST).zip(types.structure(WORD));
+    let cast = cast.map(|(function, word_type)| Cast { function, word_type });
+    Ok(Layout { offsets, ring_arguments, cast })
 }
 
 type Field = fn(&mut Offsets) -> &mut u32;
@@ -106,7 +127,6 @@ const MEMBERS: &[(&str, &str, Field)] = members![
     "task_struct"."exit_code" => task_exit_code,
     "task_struct"."self_exec_id" => task_self_exec_id,
     "files_struct"."fdt" => files_fdt,
-    "files_struct"."fd_array" => files_fd_array,
     "fdtable"."max_fds" => fdtable_max_fds,
     "fdtable"."fd" => fdtable_fd,
     "file"."f_inode" => file_f_inode,

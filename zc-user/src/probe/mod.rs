@@ -4,6 +4,7 @@ pub mod btf;
 pub mod facts;
 pub mod hook;
 mod load;
+mod object;
 pub mod session;
 
 /// The kernel programs, or nothing in a build without an eBPF toolchain.

@@ -28,6 +28,7 @@ use super::{
     facts,
     hook::{HOOKS, Hook, Method, When},
     load::{Loaded, chain, load_programs, refusal},
+    object,
 };
 use crate::model::report::{self, HookStatus};
 
@@ -286,7 +287,7 @@ fn load(options: &Options) -> Result<(Ebpf, Btf, Layout), SessionError> {
         flags: flag(options.follow, FOLLOW) | flag(options.count_calls, COUNT_CALLS),
         ring_bytes: ring_bytes.into(),
         ring_arguments: layout.ring_arguments,
-        reserved: 0,
+        word_type: layout.cast.map_or(0, |cast| cast.word_type),
     };
     let ebpf = loader
         .btf(Some(&btf))
@@ -298,7 +299,7 @@ fn load(options: &Options) -> Result<(Ebpf, Btf, Layout), SessionError> {
         .map_max_entries(PROCESSES, threads)
         .map_max_entries(PAIRS, pair_sets)
         .map_max_entries(EVENTS, ring_bytes)
-        .load(OBJECT)
+        .load(&object::for_this_kernel(OBJECT, layout.cast))
         .map_err(|error| SessionError::Load { message: chain(&error) })?;
     Ok((ebpf, btf, layout))
 }
@@ -331,7 +332,7 @@ fn unwanted(hook: &Hook, options: &Options) -> Option<&'static str> {
 
 /// Why this kernel gives a hook nothing to look at, when it does not.
 fn useless(hook: &Hook, layout: &Layout) -> Option<&'static str> {
-    let Layout { offsets, ring_arguments } = layout;
+    let Layout { offsets, ring_arguments, .. } = layout;
     match hook.name {
         "block_bio_queue" if offsets.task_ioac_read_bytes == 0 => Some(
             "this kernel does not count what storage delivers for a task; it was built without CONFIG_TASK_IO_ACCOUNTING",

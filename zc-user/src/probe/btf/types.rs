@@ -19,6 +19,7 @@ const KIND_TYPEDEF: u32 = 8;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
 const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
@@ -37,6 +38,15 @@ pub(super) struct Types<'a> {
     starts: Vec<u32>,
     structures: HashMap<&'a [u8], u32>,
     typedefs: HashMap<&'a [u8], u32>,
+    functions: HashMap<&'a [u8], u32>,
+}
+
+/// The names of what is looked for.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Wanted<'n> {
+    pub(super) structures: &'n [&'static str],
+    pub(super) typedefs: &'n [&'static str],
+    pub(super) functions: &'n [&'static str],
 }
 
 /// One entry of the type section.
@@ -78,13 +88,8 @@ impl Entry {
 }
 
 impl<'a> Types<'a> {
-    /// Goes through `file` and notes the structures and typedefs called one of these. The error says what is wrong
-    /// with the file.
-    pub(super) fn new(
-        file: &'a [u8],
-        wanted: &[&'static str],
-        typedefs: &[&'static str],
-    ) -> Result<Self, &'static str> {
+    /// Goes through `file` and notes what is wanted. The error says what is wrong with the file.
+    pub(super) fn new(file: &'a [u8], wanted: &Wanted) -> Result<Self, &'static str> {
         let magic = file.get(..2).and_then(|bytes| bytes.try_into().ok()).map(u16::from_le_bytes);
         if magic != Some(MAGIC) {
             return Err("it does not begin as BTF does");
@@ -96,27 +101,34 @@ impl<'a> Types<'a> {
         };
         let entries = section(1, 2).ok_or("its types are cut off")?;
         let strings = section(3, 4).ok_or("its names are cut off")?;
-        let mut this =
-            Self { entries, strings, starts: vec![0], structures: HashMap::new(), typedefs: HashMap::new() };
-        this.scan(wanted, typedefs)?;
+        let mut this = Self {
+            entries,
+            strings,
+            starts: vec![0],
+            structures: HashMap::new(),
+            typedefs: HashMap::new(),
+            functions: HashMap::new(),
+        };
+        this.scan(wanted)?;
         Ok(this)
     }
 
-    fn scan(&mut self, wanted: &[&'static str], typedefs: &[&'static str]) -> Result<(), &'static str> {
+    fn scan(&mut self, wanted: &Wanted) -> Result<(), &'static str> {
         let mut start = 0;
         while start < self.entries.len() {
             let entry = self.entry_at(start).ok_or("a type is cut off")?;
             let id = u32::try_from(self.starts.len()).map_err(|_| "it has too many types")?;
             self.starts.push(u32::try_from(start).map_err(|_| "it is too large")?);
-            if entry.kind() == KIND_STRUCT {
-                let name = self.name(entry.name);
-                if wanted.iter().any(|wanted| wanted.as_bytes() == name) {
-                    self.structures.entry(name).or_insert(id);
-                }
-            } else if entry.kind() == KIND_TYPEDEF {
-                let name = self.name(entry.name);
-                if typedefs.iter().any(|wanted| wanted.as_bytes() == name) {
-                    self.typedefs.entry(name).or_insert(id);
+            let found = match entry.kind() {
+                KIND_STRUCT => Some((wanted.structures, &mut self.structures)),
+                KIND_TYPEDEF => Some((wanted.typedefs, &mut self.typedefs)),
+                KIND_FUNC => Some((wanted.functions, &mut self.functions)),
+                _ => None,
+            };
+            if let Some((names, ids)) = found {
+                let name = name_at(self.strings, entry.name);
+                if names.iter().any(|wanted| wanted.as_bytes() == name) {
+                    ids.entry(name).or_insert(id);
                 }
             }
             let extra = entry.extra_bytes().ok_or("it has a kind of type that zc does not know")?;
@@ -136,6 +148,16 @@ impl<'a> Types<'a> {
             id = member;
         }
         (bits % 8 == 0).then_some(bits / 8)
+    }
+
+    /// The id of a structure.
+    pub(super) fn structure(&self, name: &str) -> Option<u32> {
+        self.structures.get(name.as_bytes()).copied()
+    }
+
+    /// The id of a function.
+    pub(super) fn function(&self, name: &str) -> Option<u32> {
+        self.functions.get(name.as_bytes()).copied()
     }
 
     /// How many arguments a function has whose pointer has this name.
@@ -195,9 +217,13 @@ impl<'a> Types<'a> {
     }
 
     fn name(&self, offset: u32) -> &'a [u8] {
-        let rest = self.strings.get(offset as usize..).unwrap_or_default();
-        rest.split(|&byte| byte == 0).next().unwrap_or_default()
+        name_at(self.strings, offset)
     }
+}
+
+fn name_at(strings: &[u8], offset: u32) -> &[u8] {
+    let rest = strings.get(offset as usize..).unwrap_or_default();
+    rest.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 fn word(bytes: &[u8], start: usize) -> Option<u32> {
@@ -212,7 +238,7 @@ mod tests {
     use super::*;
 
     /// `struct outer { int a; struct { int b; } ; typedef_of_inner c; }`, `struct inner { int:4 d; int e; }`,
-    /// `typedef void (*call)(int, int, int)`.
+    /// `typedef void (*call)(int, int, int)`, `void inner(int, int, int)`.
     fn sample() -> Vec<u8> {
         let strings = b"\0int\0outer\0a\0b\0inner\0alias\0c\0d\0e\0call\0";
         let at = |name: &str| {
@@ -229,6 +255,7 @@ mod tests {
             vec![0, KIND_FUNC_PROTO << 24 | 3, 0, 0, 1, 0, 1, 0, 1],
             vec![0, KIND_PTR << 24, 6],
             vec![at("call"), KIND_TYPEDEF << 24, 7],
+            vec![at("inner"), KIND_FUNC << 24, 6],
         ]
         .concat();
         let types: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -238,8 +265,20 @@ mod tests {
         header.chain(types.iter().copied()).chain(strings.iter().copied()).collect()
     }
 
+    const ALL: Wanted =
+        Wanted { structures: &["outer", "inner"], typedefs: &["call", "alias"], functions: &["inner"] };
+
     fn offset(structure: &str, path: &str) -> Option<u32> {
-        Types::new(&sample(), &["outer", "inner"], &["call"]).unwrap().offset_of(structure, path)
+        Types::new(&sample(), &ALL).unwrap().offset_of(structure, path)
+    }
+
+    #[test]
+    fn ids_are_those_of_the_kind_that_was_asked_for() {
+        let file = sample();
+        let types = Types::new(&file, &ALL).unwrap();
+        assert_eq!((types.structure("inner"), types.structure("outer")), (Some(2), Some(5)));
+        assert_eq!((types.function("inner"), types.function("outer")), (Some(9), None));
+        assert_eq!(types.structure("call"), None);
     }
 
     #[test]
@@ -262,7 +301,7 @@ mod tests {
     #[test]
     fn arguments_are_counted_behind_the_name_of_a_pointer_to_a_function() {
         let file = sample();
-        let types = Types::new(&file, &[], &["call", "alias"]).unwrap();
+        let types = Types::new(&file, &ALL).unwrap();
         assert_eq!(types.arguments_of("call"), Some(3));
         assert_eq!(types.arguments_of("alias"), None, "a structure");
         assert_eq!(types.arguments_of("nothing"), None);
@@ -272,7 +311,7 @@ mod tests {
     fn a_file_that_is_cut_off_anywhere_is_refused_or_harmless() {
         let whole = sample();
         for len in 0..whole.len() {
-            assert!(Types::new(&whole[..len], &["outer"], &[]).is_err(), "{len} bytes");
+            assert!(Types::new(&whole[..len], &ALL).is_err(), "{len} bytes");
         }
     }
 
@@ -284,7 +323,7 @@ mod tests {
             let mut file = sample();
             let position = position % file.len();
             file[position] = value;
-            if let Ok(types) = Types::new(&file, &["outer", "inner"], &["call"]) {
+            if let Ok(types) = Types::new(&file, &ALL) {
                 let _ = types.offset_of("outer", "c.e");
                 let _ = types.offset_of("inner", "e");
                 let _ = types.arguments_of("call");
