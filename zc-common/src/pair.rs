@@ -177,8 +177,8 @@ impl Piece {
     }
 
     #[inline(always)]
-    fn is_of(&self, way: &Way) -> bool {
-        way.memory == self.memory && way.granule == self.granule
+    fn is_of<W: Word>(&self, set: &Set<W>, index: usize) -> bool {
+        set.memory(index) == self.memory && set.granule(index) == self.granule
     }
 }
 
@@ -201,8 +201,7 @@ fn look<W: Word>(set: &Set<W>, piece: &Piece) -> Look {
     while index < WAYS {
         let state = set.state(index);
         if state.0 & RANGE_AND_TAG == wanted && !state.is_busy() {
-            let way = set.way(index);
-            return if piece.is_of(&way) { Look::Exact(index, state) } else { Look::Unclear };
+            return if piece.is_of(set, index) { Look::Exact(index, state) } else { Look::Unclear };
         }
         if state.is_empty() {
             if !state.is_busy() && free == WAYS {
@@ -232,7 +231,7 @@ pub enum Quick {
 pub fn take_quick<W: Word>(set: &Set<W>, piece: &Piece) -> Quick {
     match look(set, piece) {
         Look::Exact(index, state) => {
-            let source = set.way(index).source;
+            let source = set.source(index);
             if !set.states[index].swap_if(state.0, state.next(0, 0).0) {
                 return Quick::Unclear;
             }
@@ -250,19 +249,19 @@ pub fn take_quick<W: Word>(set: &Set<W>, piece: &Piece) -> Quick {
 pub fn put_quick<W: Word>(set: &Set<W>, piece: &Piece, source: Source) -> bool {
     match look(set, piece) {
         Look::Exact(index, state) => {
-            let way = set.way(index);
-            let same = Source { stamp: way.source.stamp, ..source } == way.source;
+            let known = set.source(index);
+            let same = Source { stamp: known.stamp, ..source } == known;
             if same && state.is_fresh() && set.state(index) == state {
                 // Read again from the same end at the same cost, and nothing was taken in between: what is
                 // remembered is right as it is.
                 set.touch(index, source.stamp);
                 return true;
             }
-            fill(set, index, state, piece, source)
+            fill(set, index, state, piece, &source)
         }
         Look::Nothing(index) if index < WAYS => {
             let state = set.state(index);
-            state.is_empty() && fill(set, index, state, piece, source)
+            state.is_empty() && fill(set, index, state, piece, &source)
         }
         _ => false,
     }
@@ -317,10 +316,10 @@ fn cut<W: Word>(set: &Set<W>, index: usize, piece: &Piece, with_costs: bool) -> 
     if low >= high {
         return Cut::Nothing;
     }
-    let way = set.way(index);
-    if !piece.is_of(&way) {
+    if !piece.is_of(set, index) {
         return Cut::Nothing;
     }
+    let source = set.source(index);
     let left = state.next(state.low(), low);
     let right = state.next(high, state.high());
     let stays = if left.is_empty() { right } else { left };
@@ -330,11 +329,11 @@ fn cut<W: Word>(set: &Set<W>, index: usize, piece: &Piece, with_costs: bool) -> 
     }
     if !left.is_empty() && !right.is_empty() {
         let rest = Piece { low: high, high: state.high(), ..*piece };
-        if !W::fill_free(set, &rest, &way.source.without_costs()) {
+        if !W::fill_free(set, &rest, &source.without_costs()) {
             set.forget(rest.memory, rest.granule, rest.low, rest.high);
         }
     }
-    Cut::Bytes { bytes: high - low, source: way.source, fresh: state.is_fresh() }
+    Cut::Bytes { bytes: high - low, source, fresh: state.is_fresh() }
 }
 
 /// Remembers that `piece` was read from `source`; what was known of that memory before does not count any
@@ -342,7 +341,7 @@ fn cut<W: Word>(set: &Set<W>, index: usize, piece: &Piece, with_costs: bool) -> 
 ///
 /// When an interval that still waits for its write has to make room, it is [`Forgotten`].
 #[inline(always)]
-pub fn put<W: Word>(set: &Set<W>, piece: &Piece, source: Source) {
+pub fn put<W: Word>(set: &Set<W>, piece: &Piece, source: &Source) {
     let mut index = 0;
     while index < WAYS {
         // What is overwritten goes nowhere.
@@ -350,14 +349,14 @@ pub fn put<W: Word>(set: &Set<W>, piece: &Piece, source: Source) {
         index += 1;
     }
     set.remember(piece);
-    if W::fill_free(set, piece, &source) || join(set, piece, source) {
+    if W::fill_free(set, piece, source) || join(set, piece, source) {
         return;
     }
     let mut oldest = 0;
     let mut age = 0;
     let mut index = 0;
     while index < WAYS {
-        let this = source.stamp.wrapping_sub(set.way(index).source.stamp);
+        let this = source.stamp.wrapping_sub(set.stamp(index));
         if this > age {
             age = this;
             oldest = index;
@@ -365,10 +364,10 @@ pub fn put<W: Word>(set: &Set<W>, piece: &Piece, source: Source) {
         index += 1;
     }
     let state = set.state(oldest);
-    let way = set.way(oldest);
+    let (memory, granule) = (set.memory(oldest), set.granule(oldest));
     if fill(set, oldest, state, piece, source) {
-        if W::is_alive(way.memory) {
-            set.forget(way.memory, way.granule, state.low(), state.high());
+        if W::is_alive(memory) {
+            set.forget(memory, granule, state.low(), state.high());
         }
     } else {
         set.forget(piece.memory, piece.granule, piece.low, piece.high);
@@ -382,7 +381,7 @@ pub fn fill_free<W: Word>(set: &Set<W>, piece: &Piece, source: &Source) -> bool 
     while index < WAYS {
         // The same look for both: in between, another thread may use the way.
         let state = set.state(index);
-        if state.is_empty() && fill(set, index, state, piece, *source) {
+        if state.is_empty() && fill(set, index, state, piece, source) {
             return true;
         }
         index += 1;
@@ -393,18 +392,18 @@ pub fn fill_free<W: Word>(set: &Set<W>, piece: &Piece, source: &Source) -> bool 
 /// Adds `piece` to the end of an interval that came from the same end, as when a buffer is filled little by
 /// little. Done only when ways run out: the costs of joined reads go together.
 #[inline(always)]
-fn join<W: Word>(set: &Set<W>, piece: &Piece, source: Source) -> bool {
+fn join<W: Word>(set: &Set<W>, piece: &Piece, source: &Source) -> bool {
     let mut index = 0;
     while index < WAYS {
         let state = set.state(index);
-        let way = set.way(index);
+        let known = set.source(index);
         let adjoins = state.tag() == piece.tag() && state.high() == piece.low && !state.is_empty();
-        if adjoins && piece.is_of(&way) && way.source.is_same_end(&source) {
-            let mut joined = if state.is_fresh() { way.source } else { way.source.without_costs() };
-            joined.add_costs(&source);
+        if adjoins && piece.is_of(set, index) && known.is_same_end(source) {
+            let mut joined = if state.is_fresh() { known } else { known.without_costs() };
+            joined.add_costs(source);
             joined.stamp = source.stamp;
             let whole = Piece { low: state.low(), ..*piece };
-            return fill(set, index, state, &whole, joined);
+            return fill(set, index, state, &whole, &joined);
         }
         index += 1;
     }
@@ -413,14 +412,13 @@ fn join<W: Word>(set: &Set<W>, piece: &Piece, source: Source) -> bool {
 
 /// Makes way `index` hold `piece`, if the way is still in `state`.
 #[inline(always)]
-fn fill<W: Word>(set: &Set<W>, index: usize, state: State, piece: &Piece, source: Source) -> bool {
+fn fill<W: Word>(set: &Set<W>, index: usize, state: State, piece: &Piece, source: &Source) -> bool {
     let claimed = state.next(0, 0);
     if state.is_busy() || !set.states[index].swap_if(state.0, claimed.0 | BUSY) {
         return false;
     }
-    let way = Way { memory: piece.memory, granule: piece.granule, source };
-    // SAFETY: see `Sync`. Written before the state says that it is.
-    unsafe { set.ways[index].get().write_volatile(way) };
+    // Before the state says that it is written.
+    set.write(index, piece.memory, piece.granule, source);
     set.states[index].store(claimed.next(piece.low, piece.high).with_tag(piece.tag()).0 | FRESH);
     true
 }

@@ -1,6 +1,6 @@
 //! How intervals are kept: the state of one in a word, and sets of them.
 
-use core::cell::UnsafeCell;
+use core::{cell::UnsafeCell, mem};
 
 use super::{Piece, Source, WAYS, Word};
 use crate::assert_layout;
@@ -78,6 +78,10 @@ pub struct Way {
     pub source: Source,
 }
 
+/// Words of a [`Way`] before its source, and of the source.
+const WORDS_BEFORE_SOURCE: usize = 2;
+const SOURCE_WORDS: usize = size_of::<Source>() / size_of::<u64>();
+
 /// The intervals of some granules.
 #[repr(C)]
 #[derive(Debug)]
@@ -106,12 +110,60 @@ impl<W: Word> Set<W> {
         State(self.states[index].load())
     }
 
-    /// The rest of a way. To be read after its state: if the way is filled anew meanwhile, a swap of that state
-    /// fails.
+    /// A word of a way. To be read after its state: if the way is filled anew meanwhile, a swap of that state fails.
+    ///
+    /// Words are read one by one: what is not needed costs nothing, and a copy would lie on the small stack of the
+    /// kernel programs.
     #[inline(always)]
-    pub(super) fn way(&self, index: usize) -> Way {
+    fn word(&self, index: usize, word: usize) -> u64 {
+        // SAFETY: see `Sync`; a way consists of so many words.
+        unsafe { self.ways[index].get().cast::<u64>().add(word).read_volatile() }
+    }
+
+    /// The process whose memory a way is of.
+    #[inline(always)]
+    pub(super) fn memory(&self, index: usize) -> u64 {
+        self.word(index, 0)
+    }
+
+    /// Where the granule of a way begins.
+    #[inline(always)]
+    pub(super) fn granule(&self, index: usize) -> u64 {
+        self.word(index, 1)
+    }
+
+    /// Where the bytes of a way came from.
+    #[inline(always)]
+    pub(super) fn source(&self, index: usize) -> Source {
+        let word = |word| self.word(index, WORDS_BEFORE_SOURCE + word);
+        let words = [word(0), word(1), word(2), word(3), word(4)];
+        // SAFETY: both are numbers all through, and the words were written from a source.
+        unsafe { mem::transmute::<[u64; SOURCE_WORDS], Source>(words) }
+    }
+
+    /// When a way was filled, or made young again.
+    #[inline(always)]
+    pub(super) fn stamp(&self, index: usize) -> u32 {
         // SAFETY: see `Sync`.
-        unsafe { self.ways[index].get().read_volatile() }
+        unsafe { (&raw const (*self.ways[index].get()).source.stamp).read_volatile() }
+    }
+
+    /// Writes a way, whose state is busy.
+    #[inline(always)]
+    pub(super) fn write(&self, index: usize, memory: u64, granule: u64, source: &Source) {
+        // SAFETY: as above.
+        let words = unsafe { mem::transmute::<Source, [u64; SOURCE_WORDS]>(*source) };
+        let place = self.ways[index].get().cast::<u64>();
+        // SAFETY: see `Sync`; a way consists of so many words.
+        unsafe {
+            place.write_volatile(memory);
+            place.add(1).write_volatile(granule);
+            let mut word = 0;
+            while word < SOURCE_WORDS {
+                place.add(WORDS_BEFORE_SOURCE + word).write_volatile(words[word]);
+                word += 1;
+            }
+        }
     }
 
     /// Makes a way young again.

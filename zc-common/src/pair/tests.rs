@@ -71,7 +71,7 @@ impl Machine {
             self.clock += 1;
             let costs = Source { stamp: self.clock, ..costs };
             if !put_quick(set, &piece, costs) {
-                put(set, &piece, costs);
+                put(set, &piece, &costs);
             }
         }
     }
@@ -207,11 +207,11 @@ fn what_ended_processes_left_makes_room_without_being_missed() {
 fn a_busy_way_is_left_alone() {
     let set = empty_set();
     let piece = Piece::first(1, 0, 100);
-    put(&set, &piece, source(1));
+    put(&set, &piece, &source(1));
     let busy = set.states[0].get() | BUSY;
     set.states[0].set(busy);
     assert_eq!(take(&set, 0, &piece), None);
-    put(&set, &piece, source(2));
+    put(&set, &piece, &source(2));
     assert_eq!(set.states[0].get(), busy);
 }
 
@@ -239,12 +239,12 @@ fn threads_that_share_a_set_take_nothing_from_each_other() {
                 for round in 0..20_000 {
                     let costs = Source { stamp: round, ..source(thread) };
                     if round % 2 == 0 || !put_quick(set, &piece, costs) {
-                        put(set, &piece, costs);
+                        put(set, &piece, &costs);
                     }
                     let taken: Vec<_> = match take_quick(set, &piece) {
                         Quick::Whole(taken) if round % 3 != 0 => vec![taken],
                         Quick::Whole(taken) => {
-                            put(set, &piece, taken.source);
+                            put(set, &piece, &taken.source);
                             (0..WAYS).filter_map(|way| take(set, way, &piece)).collect()
                         }
                         Quick::Nothing => vec![],

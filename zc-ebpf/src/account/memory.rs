@@ -361,7 +361,7 @@ extern "C" fn zc_put_piece(walk: *mut Walk) -> u64 {
     let piece = walk.next(walk.left);
     let Some(set) = set_of(&piece) else { return STOP };
     if !piece.is_empty() {
-        pair::put(set, &piece, walk.source);
+        pair::put(set, &piece, &walk.source);
         // The costs of the read go with one piece only.
         walk.source = walk.source.without_costs();
     }

@@ -92,9 +92,13 @@ impl Loaded {
 /// A refusal in words: what the kernel said, and the end of the verifier's log, where its reason is.
 pub(super) fn refusal(error: &ProgramError) -> String {
     const LOG_LINES: usize = 3;
+    /// What it says after the reason.
+    const STATISTICS: [&str; 3] = ["verification time ", "stack depth ", "processed "];
     if let ProgramError::LoadError { io_error, verifier_log } = error {
         let log = verifier_log.to_string();
-        let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+        let is_reason = |line: &str| !STATISTICS.iter().any(|start| line.starts_with(start));
+        let lines: Vec<&str> =
+            log.lines().filter(|line| !line.trim().is_empty() && is_reason(line)).collect();
         if lines.is_empty() {
             return format!("the kernel refuses this type of program ({io_error})");
         }

@@ -138,7 +138,7 @@ impl World {
             let source = Source { object, kind, calls, stamp: self.clock, ..Source::default() };
             let set = &self.sets[self.index(&piece)];
             if !pair::put_quick(set, &piece, source) {
-                pair::put(set, &piece, source);
+                pair::put(set, &piece, &source);
             }
             calls = 0;
         }
