@@ -47,6 +47,13 @@ pub trait Word {
     {
         fill_free(set, piece, source)
     }
+    /// [`overwrite`], as above.
+    fn overwrite(set: &Set<Self>, index: usize, piece: &Piece)
+    where
+        Self: Sized,
+    {
+        overwrite(set, index, piece);
+    }
 }
 
 /// Where the bytes of an interval came from, and what the call that read them had cost.
@@ -344,8 +351,7 @@ fn cut<W: Word>(set: &Set<W>, index: usize, piece: &Piece, with_costs: bool) -> 
 pub fn put<W: Word>(set: &Set<W>, piece: &Piece, source: &Source) {
     let mut index = 0;
     while index < WAYS {
-        // What is overwritten goes nowhere.
-        cut(set, index, piece, false);
+        W::overwrite(set, index, piece);
         index += 1;
     }
     set.remember(piece);
@@ -372,6 +378,12 @@ pub fn put<W: Word>(set: &Set<W>, piece: &Piece, source: &Source) {
     } else {
         set.forget(piece.memory, piece.granule, piece.low, piece.high);
     }
+}
+
+/// Forgets what way `index` holds of `piece`, which goes nowhere.
+#[inline(always)]
+pub fn overwrite<W: Word>(set: &Set<W>, index: usize, piece: &Piece) {
+    cut(set, index, piece, false);
 }
 
 /// Gives `piece` a way of its own; false when there is none free.

@@ -391,13 +391,8 @@ extern "C" fn zc_take_piece(walk: *mut Walk) -> u64 {
     let Some(set) = set_of(&piece) else { return STOP };
     let before = walk.taken;
     let mut way = 0;
-    while way < WAYS {
-        if let Some(taken) = pair::take(set, way, &piece)
-            && !walk.note(&taken)
-        {
-            // These bytes stay two legs.
-            lose(Loss::PairsTruncated);
-        }
+    while way < WAYS as u64 {
+        zc_take_way(walk, &raw const piece, way);
         way += 1;
     }
     let missed = piece.len() - (walk.taken - before);
@@ -410,4 +405,23 @@ extern "C" fn zc_take_piece(walk: *mut Walk) -> u64 {
         }
     }
     u64::from(walk.is_done())
+}
+
+/// As above, for one way of the piece's set.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn zc_take_way(walk: *mut Walk, piece: *const Piece, way: u64) -> u64 {
+    if walk.is_null() || piece.is_null() {
+        return 0;
+    }
+    // SAFETY: the only caller passes references.
+    let (walk, piece) = unsafe { (&mut *walk, &*piece) };
+    let Some(set) = set_of(piece) else { return 0 };
+    if let Some(taken) = pair::take(set, way as usize & (WAYS - 1), piece)
+        && !walk.note(&taken)
+    {
+        // These bytes stay two legs.
+        lose(Loss::PairsTruncated);
+    }
+    1
 }

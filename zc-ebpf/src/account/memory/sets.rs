@@ -5,7 +5,7 @@ use core::cell::UnsafeCell;
 use aya_ebpf::{macros::map, maps::Array};
 use zc_common::{
     maps::PAIR_SETS_DEFAULT,
-    pair::{self, Piece, Set, Source, Word},
+    pair::{self, Piece, Set, Source, WAYS, Word},
 };
 
 use crate::{
@@ -43,6 +43,10 @@ impl Word for MapWord {
     fn fill_free(set: &Set<Self>, piece: &Piece, source: &Source) -> bool {
         zc_fill_free(set, piece, source) != 0
     }
+    #[inline(always)]
+    fn overwrite(set: &Set<Self>, index: usize, piece: &Piece) {
+        zc_overwrite(set, index as u64, piece);
+    }
 }
 
 /// A global function: the verifier looks at it once, and not again at each call.
@@ -54,6 +58,18 @@ extern "C" fn zc_fill_free(set: *const Set<MapWord>, piece: *const Piece, source
     }
     // SAFETY: the only caller passes references.
     unsafe { u64::from(pair::fill_free(&*set, &*piece, &*source)) }
+}
+
+/// As above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn zc_overwrite(set: *const Set<MapWord>, index: u64, piece: *const Piece) -> u64 {
+    if set.is_null() || piece.is_null() {
+        return 0;
+    }
+    // SAFETY: the only caller passes references.
+    unsafe { pair::overwrite(&*set, index as usize & (WAYS - 1), &*piece) };
+    1
 }
 
 /// Memory that was read into and not yet written from.
