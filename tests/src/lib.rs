@@ -19,6 +19,7 @@ pub mod job;
 pub mod machine;
 pub mod nginx;
 pub mod report;
+pub mod session;
 pub mod witness;
 pub mod zc;
 

@@ -1,14 +1,37 @@
 //! Every fixture under zc: rows, flows, conservation, faults and switches of each of its processes.
 
-use zc_tests::{compare::assert_exact_but, fixture, fixtures::all, zc::Zc};
+use std::sync::OnceLock;
+
+use zc_tests::{
+    compare::assert_exact_but,
+    fixture,
+    fixtures::all,
+    session::{self, Session},
+    zc::Zc,
+};
 
 /// Runs a fixture under zc and compares all that is known of it; `allowed` losses do not fail the test.
 fn traced_exactly(name: &str, allowed: &[&str]) {
     let Some(zc) = Zc::with(&[]) else { return };
+    if session::is_wanted() {
+        compared_in_session(&zc, name, !allowed.is_empty());
+        return;
+    }
     let work = fixture!(name);
     let traced = zc.run_json(&[], &work.command());
     assert!(traced.done.status.success(), "{name} failed: {}", traced.done.stderr);
     assert_exact_but(name, &traced, &work.expectation(), allowed);
+}
+
+/// The same with one zc for all fixtures of which nothing may be lost, and another one for the rest.
+fn compared_in_session(zc: &Zc, name: &str, may_lose: bool) {
+    static SESSIONS: [OnceLock<Result<Session, String>>; 2] = [OnceLock::new(), OnceLock::new()];
+    let cases = || CASES.iter().filter(|(_, allowed)| allowed.is_empty() != may_lose);
+    let run = || Session::run(zc, cases().map(|(name, _)| fixture!(name)).collect());
+    let session = SESSIONS[usize::from(may_lose)].get_or_init(run);
+    let session = session.as_ref().unwrap_or_else(|error| panic!("{name}: {error}"));
+    let allowed: Vec<&str> = cases().flat_map(|&(_, allowed)| allowed).copied().collect();
+    assert_exact_but(name, session.traced(), &session.work(name).expectation(), &allowed);
 }
 
 /// Fixtures that have their tests elsewhere: in storm.rs, and in losses.rs.
@@ -17,6 +40,9 @@ const ELSEWHERE: [&str; 4] = ["storm", "pairs-many", "ring-unseen", "splice-race
 macro_rules! exactly {
     ($($test:ident: $fixture:literal $(except $($allowed:literal),+)?;)*) => {
         $(#[test] fn $test() { traced_exactly($fixture, &[$($($allowed),+)?]); })*
+
+        /// Each fixture, with what may be lost of it.
+        const CASES: &[(&str, &[&str])] = &[$(($fixture, &[$($($allowed),+)?])),*];
 
         #[test]
         fn every_fixture_is_traced_by_a_test_of_its_own() {

@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Lint,
     /// Run every test, installing the programs they measure
     Test(TestOptions),
+    /// Run the tests on other kernels, each in a virtual machine
+    VmTest(VmOptions),
     /// Build everything and start the benchmarks
     Bench {
         /// Options of the benchmark program, such as --quick
@@ -57,6 +59,17 @@ pub(crate) struct TestOptions {
     /// Leave formatting and lints out
     #[arg(long)]
     pub(crate) no_lint: bool,
+}
+
+/// What to test on which kernels.
+#[derive(Args)]
+pub(crate) struct VmOptions {
+    /// A kernel of Debian, by its version or the beginning of it; 6.1 and 6.12 when none is given
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) kernel: Vec<String>,
+    /// Only tests with NAME in their name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Option<String>,
 }
 
 /// What follows the name of the command, untouched: a parser would take the first `--` away, and that is

@@ -12,6 +12,7 @@ mod process;
 mod tally;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -51,6 +52,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Zc { .. } => launch::zc(&workspace, &cli::raw_arguments())?,
         Command::Bench { .. } => launch::bench(&workspace, &cli::raw_arguments())?,
         Command::Lint => lint::run(&workspace)?,
+        Command::VmTest(options) => return vm::run(&workspace, &options),
         Command::Test(options) => return Ok(test::run(&workspace, &options)),
     }
     Ok(ExitCode::SUCCESS)

@@ -45,6 +45,15 @@ pub(crate) const TESTS: &[Program] = &[
     program("haproxy", "haproxy", "a proxy that splices"),
 ];
 
+/// What runs other kernels.
+pub(crate) const VM: &[Program] = &[
+    program("qemu-system-x86_64", "qemu-system-x86", "the virtual machines"),
+    program("busybox", "busybox-static", "the user space of virtual machines"),
+    program("mkfs.ext4", "e2fsprogs", "their disk"),
+    program("ip", "iproute2", "network devices in them"),
+    program("ethtool", "ethtool", "makes a device without scatter-gather in them"),
+];
+
 /// What the benchmarks compare with.
 pub(crate) const BENCH: &[Program] = &[
     program("bpftrace", "bpftrace", "the overhead of another eBPF tracer"),

@@ -1,0 +1,136 @@
+//! The first file system of a virtual machine: programs of this machine with their libraries, modules of the kernel, and
+//! a script that does the work.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{cpio::Archive, kernel::Kernel, modules};
+use crate::{process, workspace::Workspace};
+
+/// Modules that the machine's devices and the tests need, where they are not built in.
+const MODULES: [&str; 5] = ["virtio_pci", "virtio_blk", "loop", "veth", "tls"];
+
+/// Programs that tests start, beside busybox.
+const PROGRAMS: [&str; 2] = ["ip", "ethtool"];
+
+/// What is done first in the machine. Programs find themselves where they are on this machine, as paths are compiled into
+/// the tests; the disk is where the tests keep their files.
+const INIT: &str = r#"#!/bin/busybox sh
+export PATH=/bin HOME=/tmp
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs tmp /tmp
+mount -t tracefs tracefs /sys/kernel/tracing
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+for module in /modules/*; do insmod "$module"; done
+ip link set lo up
+. /settings
+mount -t ext4 /dev/vda "$WORKSPACE/target/tmp"
+mkdir -p /tmp/home
+cd "$WORKSPACE/tests"
+sh /job >/dev/ttyS1 2>&1
+echo "zc-vm: end" >/dev/ttyS1
+sync
+poweroff -f
+"#;
+
+/// Makes the image: `programs` beside those that all jobs need, and the `job`.
+pub(super) fn build(
+    workspace: &Workspace,
+    kernel: &Kernel,
+    programs: &[PathBuf],
+    job: &str,
+) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    for directory in ["/proc", "/sys", "/dev", "/tmp", "/etc", "/run", "/root"] {
+        archive.directory(directory);
+    }
+    let own = |path: &str| workspace.root().join(path).display().to_string();
+    archive.directory(&own("target/tmp"));
+    archive.directory(&own("tests"));
+    archive.file("/init", INIT.as_bytes());
+    archive.file("/job", job.as_bytes());
+    archive.file("/settings", settings(workspace).as_bytes());
+    let mut files = BTreeSet::new();
+    for program in programs {
+        files.insert(program.clone());
+        files.extend(libraries(program)?);
+    }
+    for program in &files {
+        archive.file(&program.display().to_string(), &read(program)?);
+    }
+    let busybox = process::find("busybox").context("busybox is not installed")?;
+    archive.file("/bin/busybox", &read(&busybox)?);
+    let mut known = files;
+    for name in PROGRAMS {
+        let program = process::find(name).with_context(|| format!("{name} is not installed"))?;
+        // Not where the machine looks first: busybox has some of the same name, which do less.
+        archive.file(&format!("/usr/bin/{name}"), &read(&program)?);
+        for library in libraries(&program)? {
+            if known.insert(library.clone()) {
+                archive.file(&library.display().to_string(), &read(&library)?);
+            }
+        }
+    }
+    for (index, module) in kernel.modules(&MODULES)?.iter().enumerate() {
+        archive.file(&format!("/modules/{index:02}.ko"), &modules::contents(module)?);
+    }
+    Ok(archive.finish())
+}
+
+/// Variables that the job and the tests read.
+fn settings(workspace: &Workspace) -> String {
+    let program = |name: &str| workspace.release_bin(name).display().to_string();
+    format!(
+        "export WORKSPACE='{}' ZC_BIN='{}' ZC_FIXTURE='{}' ZC_ONE_SESSION=1 NO_COLOR=1 CI=true\n\
+         export PATH=/usr/bin:/bin\n",
+        workspace.root().display(),
+        program("zc"),
+        program("zc-fixture")
+    )
+}
+
+/// The shared libraries of a program, and what loads them.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let printed = process::output(Command::new("ldd").arg(program))?;
+    Ok(libraries_in(&printed))
+}
+
+/// The paths in the output of `ldd`: after the arrow, or alone for the loader.
+fn libraries_in(printed: &str) -> Vec<PathBuf> {
+    let path = |line: &str| {
+        let line = line.trim();
+        let place = line.split_once("=> ").map_or(line, |(_, place)| place);
+        let path = place.split_whitespace().next()?;
+        path.starts_with('/').then(|| PathBuf::from(path))
+    };
+    printed.lines().filter_map(path).collect()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_and_their_loader_are_read_from_ldd() {
+        let printed = "\tlinux-vdso.so.1 (0x00007f19)\n\
+            \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f19)\n\
+            \t/lib64/ld-linux-x86-64.so.2 (0x00007f19)\n";
+        let expected = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"].map(PathBuf::from);
+        assert_eq!(libraries_in(printed), expected);
+        assert_eq!(libraries_in("\tstatically linked\n"), Vec::<PathBuf>::new());
+    }
+}
