@@ -110,7 +110,7 @@ fn row_differences(found: &Row, row: &Expected) -> Vec<String> {
     same("mode_switches", found.mode_switches, Some(2 * row.syscalls));
     same("rchar_bytes", Some(found.rchar_bytes), Some(row.rchar));
     same("wchar_bytes", Some(found.wchar_bytes), Some(row.wchar));
-    let Said { copied, by_reference, unknown, device_read, verdict, evidence } = &row.said;
+    let Said { copied, by_reference, unknown, device_read, verdict, evidence, reason } = &row.said;
     same("cpu_copied_bytes", found.cpu_copied_bytes, *copied);
     same("by_reference_bytes", found.by_reference_bytes, *by_reference);
     same("unknown_bytes", found.unknown_bytes, *unknown);
@@ -120,6 +120,9 @@ fn row_differences(found: &Row, row: &Expected) -> Vec<String> {
         if should.as_ref().is_some_and(|should| is != should) {
             wrong.push(format!("{what} is {is} and should be {should:?}"));
         }
+    }
+    if reason.is_some() && found.reason != *reason {
+        wrong.push(format!("reason is {:?} and should be {reason:?}", found.reason));
     }
     if (copied, by_reference, unknown) == (&None, &None, &None) {
         copies(found, &mut wrong);

@@ -13,6 +13,11 @@ pub const BOTH: [&str; 2] = ["sendfile", "copy_file_range"];
 
 /// Calls whose results are in neither.
 pub const NEITHER: [&str; 3] = ["splice", "tee", "vmsplice"];
+/// Calls whose results are bytes that came in and that the kernel does not add to `rchar`; of `recvmmsg` they are in
+/// its messages.
+pub const RECEIVES: [&str; 4] = ["recvfrom", "recvmsg", "recvmmsg", "process_vm_readv"];
+/// Calls whose results are bytes that went out, as above.
+pub const SENDS: [&str; 4] = ["sendto", "sendmsg", "sendmmsg", "process_vm_writev"];
 
 /// One call of one thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,13 +56,14 @@ impl Strace {
     }
 
     fn data_filter() -> String {
-        format!("trace={}", [READS.as_slice(), &WRITES, &BOTH, &NEITHER].concat().join(","))
+        let calls = [READS.as_slice(), &WRITES, &BOTH, &NEITHER, &RECEIVES, &SENDS].concat();
+        format!("trace={}", calls.join(","))
     }
 
     fn run<S: AsRef<str>>(options: &[&str], command: &[S]) -> Self {
         let dir = machine::temp_dir();
         let log = dir.path().join("strace");
-        let mut words = vec!["strace", "-f", "-qq", "-s0", "-e", "signal=none"];
+        let mut words = vec!["strace", "-f", "-qq", "-s0", "-e", "abbrev=none", "-e", "signal=none"];
         words.extend(options);
         words.push("-o");
         words.push(log.to_str().expect("a UTF-8 path"));
@@ -101,6 +107,9 @@ fn parse(log: &str) -> Vec<Call> {
         let (tid, rest) = line.split_once(char::is_whitespace).expect("a thread id");
         let (tid, rest) = (tid.parse().expect("a thread id"), rest.trim_start());
         let bytes = rest.rsplit_once(" = ").and_then(|(_, result)| result.split(' ').next()?.parse().ok());
+        let bytes = if rest.contains("mmsg") { bytes.map(|_| message_bytes(rest)) } else { bytes };
+        // What was looked at stays where it was.
+        let bytes = if rest.contains("MSG_PEEK") { None } else { bytes };
         if rest.starts_with("<... ") {
             let index = open.remove(&tid).expect("the beginning of a resumed call");
             calls[index].bytes = bytes;
@@ -113,6 +122,12 @@ fn parse(log: &str) -> Vec<Call> {
         calls.push(Call { tid, name: name.into(), bytes, arguments: arguments.into() });
     }
     calls
+}
+
+/// Bytes of the messages of a sendmmsg or recvmmsg, each of which says how many it has.
+fn message_bytes(text: &str) -> u64 {
+    let length = |rest: &str| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok();
+    text.split("msg_len=").skip(1).filter_map(length).sum()
 }
 
 /// What perf's software and tracepoint counters say of a command, from its exec to its end.
@@ -180,6 +195,19 @@ mod tests {
         let trace = Strace { calls: parse(log) };
         assert_eq!(trace.on("/a", &["read"]), (1, 5));
         assert_eq!(trace.on("/b", &["read", "sendfile"]), (1, 7));
+    }
+
+    #[test]
+    fn bytes_of_messages_are_in_the_messages() {
+        let log = "7 sendmmsg(3, [{msg_hdr={msg_namelen=0}, msg_len=101}, {msg_hdr={}, msg_len=7}], 2, 0) = 2\n\
+                   7 recvmmsg(3,  <unfinished ...>\n\
+                   7 <... recvmmsg resumed>[{msg_hdr={}, msg_len=11}], 2, 0, NULL) = 1 (left {tv_sec=0})\n\
+                   7 recvmmsg(3, 0x7f, 2, 0, NULL) = -1 EAGAIN (Resource temporarily unavailable)\n\
+                   7 recvfrom(3, \"\"..., 11, MSG_PEEK, NULL, NULL) = 11\n\
+                   7 recvfrom(3, \"\"..., 11, 0, NULL, NULL) = 5\n";
+        let trace = Strace { calls: parse(log) };
+        assert_eq!(trace.sum(&SENDS, |_| true), (1, 108));
+        assert_eq!(trace.sum(&RECEIVES, |_| true), (4, 16));
     }
 
     #[test]

@@ -82,6 +82,20 @@ exactly! {
     sendfile_to_pipes_and_unix_sockets_is_told_apart: "sendfile-local";
     sendfile_counts_its_result_and_its_failures: "sendfile-limits";
     copy_file_range_is_counted_like_sendfile: "copy-file-range";
+    sends_and_receives_are_counted_by_call_and_byte: "messages";
+    messages_without_bytes_and_failures_are_calls: "messages-none";
+    messages_count_by_what_was_sent_and_received: "messages-some";
+    what_is_looked_at_is_copied_and_not_moved: "messages-peeked";
+    what_had_no_room_did_not_reach_memory: "messages-truncated";
+    reads_that_are_sent_and_messages_that_are_written_pair: "messages-relayed";
+    messages_that_are_sent_on_pair_one_by_one_and_many_at_once: "messages-forwarded";
+    a_header_sent_with_a_body_is_a_leg_and_the_body_pairs: "messages-header";
+    a_proxy_between_connections_pairs: "messages-proxy";
+    // One flow for each connection, and one more for what it answers.
+    an_event_loop_pairs_on_each_of_its_connections: "messages-loop" except "flows_overflow";
+    buffers_that_a_pool_of_threads_sends_pair: "messages-pool";
+    zerocopy_that_is_not_set_on_the_socket_is_a_copy: "zerocopy-unset";
+    memory_of_other_processes_is_copied_once: "process-memory";
     a_relay_is_one_row_that_was_copied_twice: "pairs-relay";
     a_buffer_written_twice_pairs_once: "pairs-written-twice";
     only_the_newest_read_of_a_buffer_pairs: "pairs-read-again";

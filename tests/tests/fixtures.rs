@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 
 use zc_tests::{
-    expect::Expectation,
+    expect::{Expectation, Kind, Row},
     fixture,
     fixtures::all,
     machine::require_cmd,
-    witness::{BOTH, NEITHER, READS, Strace, WRITES},
+    witness::{BOTH, NEITHER, READS, RECEIVES, SENDS, Strace, WRITES},
 };
 
 /// Too many calls for strace, or calls that only one of the two counts as such of data; the bytes are checked by
 /// the kernel's counters all the same.
 const NOT_FOR_STRACE: [&str; 3] = ["storm", "compat-reads", "clones"];
+
+/// Results of calls with `MSG_TRUNC` are more than the bytes that reached memory.
+const WITHOUT_BYTES: [&str; 1] = ["messages-truncated"];
 
 fn agrees_with_the_kernel(name: &str, expected: &Expectation) {
     for process in expected.all() {
@@ -61,12 +64,11 @@ fn every_plan_equals_what_strace_saw() {
         let first = trace.first_tid();
         let planned = |tid| tid != first && !execs.contains(&tid);
         let plans = || expected.all().into_iter().filter(|process| !process.execs);
-        let (reads, writes, both) =
-            (trace.sum(&READS, planned), trace.sum(&WRITES, planned), trace.sum(&BOTH, planned));
-        let neither = trace.sum(&NEITHER, planned);
+        let [reads, writes, both, neither, receives, sends] =
+            [&READS[..], &WRITES, &BOTH, &NEITHER, &RECEIVES, &SENDS].map(|names| trace.sum(names, planned));
         let name = fixture.name;
         assert_eq!(
-            reads.0 + writes.0 + both.0 + neither.0,
+            reads.0 + writes.0 + both.0 + neither.0 + receives.0 + sends.0,
             plans().map(Expectation::data_calls).sum::<u64>(),
             "{name}: calls"
         );
@@ -76,7 +78,26 @@ fn every_plan_equals_what_strace_saw() {
             plans().map(Expectation::bytes_written).sum::<u64>(),
             "{name}: bytes written"
         );
+        if !WITHOUT_BYTES.contains(&name) {
+            let planned = plans().map(bytes_received).sum::<u64>();
+            assert_eq!(receives.1, planned, "{name}: bytes received");
+        }
+        assert_eq!(sends.1, plans().map(bytes_sent).sum::<u64>(), "{name}: bytes sent");
     }
+}
+
+/// Bytes that came in by calls that the kernel does not count: from a pipe, vmsplice.
+fn bytes_received(process: &Expectation) -> u64 {
+    let is_read = |row: &Row| ["read", "read+write"].contains(&&*row.path) && row.source != Kind::Pipe;
+    let of = |row: &&Row| row.via == "syscall" && is_read(row);
+    process.rows.iter().filter(of).map(|row| row.bytes - row.rchar).sum()
+}
+
+/// Bytes that went out by calls that the kernel does not count.
+fn bytes_sent(process: &Expectation) -> u64 {
+    let paths = ["write", "read+write", "mmap+write", "send-zerocopy"];
+    let of = |row: &&Row| row.via == "syscall" && paths.contains(&&*row.path);
+    process.rows.iter().filter(of).map(|row| row.bytes - row.wchar).sum()
 }
 
 #[test]

@@ -41,7 +41,7 @@ const ALWAYS: &[(&[&str], &str, &str)] = &[
 const SOMETIMES: &[(&[&str], &str, &str)] = &[
     // Paths that are not followed.
     (
-        &["splice", "mmap-read", "tee", "vmsplice", "send-zerocopy", "io_uring-read", "io_uring-send"],
+        &["splice", "mmap-read", "tee", "vmsplice", "io_uring-read", "io_uring-send"],
         "path",
         "zc does not follow",
     ),
@@ -54,7 +54,6 @@ const SOMETIMES: &[(&[&str], &str, &str)] = &[
             "shared-mapping",
             "tee",
             "vmsplice",
-            "send-zerocopy",
             "io_uring-read",
             "io_uring-send",
         ],

@@ -343,18 +343,24 @@ fn cut<W: Word>(set: &Set<W>, index: usize, piece: &Piece, with_costs: bool) -> 
     Cut::Bytes { bytes: high - low, source, fresh: state.is_fresh() }
 }
 
-/// Remembers that `piece` was read from `source`; what was known of that memory before does not count any
-/// more.
-///
-/// When an interval that still waits for its write has to make room, it is [`Forgotten`].
+/// Notes that other bytes are in `piece` than those that were read into it. They are of no read.
 #[inline(always)]
-pub fn put<W: Word>(set: &Set<W>, piece: &Piece, source: &Source) {
+pub fn clear<W: Word>(set: &Set<W>, piece: &Piece) {
     let mut index = 0;
     while index < WAYS {
         W::overwrite(set, index, piece);
         index += 1;
     }
     set.remember(piece);
+}
+
+/// Remembers that `piece` was read from `source`; what was known of that memory before does not count any
+/// more.
+///
+/// When an interval that still waits for its write has to make room, it is [`Forgotten`].
+#[inline(always)]
+pub fn put<W: Word>(set: &Set<W>, piece: &Piece, source: &Source) {
+    clear(set, piece);
     if W::fill_free(set, piece, source) || join(set, piece, source) {
         return;
     }

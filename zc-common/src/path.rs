@@ -24,6 +24,9 @@ pub enum Path {
     Vmsplice = 11,
     /// `copy_file_range(2)`.
     CopyFileRange = 12,
+    /// Sent from user memory with `MSG_ZEROCOPY`, on a socket that allows it. The source is what was read into that
+    /// memory or is mapped there.
+    SendZerocopy = 13,
     /// A read leg at a file that is open with `O_DIRECT`. Only in reports: rows have `Read` and a flag.
     DirectRead = 15,
     /// A write leg likewise.
@@ -32,7 +35,7 @@ pub enum Path {
 
 impl Path {
     /// Every path that a row of the report can have.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Read,
         Self::Write,
         Self::ReadWrite,
@@ -42,6 +45,7 @@ impl Path {
         Self::Tee,
         Self::Vmsplice,
         Self::CopyFileRange,
+        Self::SendZerocopy,
         Self::DirectRead,
         Self::DirectWrite,
     ];
@@ -59,6 +63,7 @@ impl Path {
             10 => Self::Tee,
             11 => Self::Vmsplice,
             12 => Self::CopyFileRange,
+            13 => Self::SendZerocopy,
             15 => Self::DirectRead,
             16 => Self::DirectWrite,
             _ => return None,
@@ -78,6 +83,7 @@ impl Path {
             Self::Tee => "tee",
             Self::Vmsplice => "vmsplice",
             Self::CopyFileRange => "copy_file_range",
+            Self::SendZerocopy => "send-zerocopy",
             Self::DirectRead => "direct-read",
             Self::DirectWrite => "direct-write",
         }

@@ -24,6 +24,45 @@ pub(crate) enum DataCall {
     Pipe(Path),
     /// destination fd, `FICLONE` or `FICLONERANGE`, source fd or range
     Clone,
+    /// See [`MessageCall`].
+    Message,
+}
+
+/// A call that sends or receives, or reads or writes the memory of another process, with where its arguments stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MessageCall {
+    /// fd, buffer, length, flags, …
+    SendTo,
+    /// fd, buffer, length, flags, …
+    ReceiveFrom,
+    /// fd, message, flags
+    SendMessage,
+    /// fd, message, flags
+    ReceiveMessage,
+    /// fd, messages, their number, flags
+    SendMessages,
+    /// fd, messages, their number, flags, …
+    ReceiveMessages,
+    /// process, vector, its length, …
+    ReadProcess,
+    /// process, vector, its length, …
+    WriteProcess,
+}
+
+/// The call of a number, if it is one of those.
+#[inline(always)]
+pub(crate) fn message_call(number: u64) -> Option<MessageCall> {
+    Some(match number {
+        44 => MessageCall::SendTo,
+        45 => MessageCall::ReceiveFrom,
+        46 => MessageCall::SendMessage,
+        47 => MessageCall::ReceiveMessage,
+        299 => MessageCall::ReceiveMessages,
+        307 => MessageCall::SendMessages,
+        310 => MessageCall::ReadProcess,
+        311 => MessageCall::WriteProcess,
+        _ => return None,
+    })
 }
 
 /// The call of a number, if it moves bytes (`arch/x86/entry/syscalls/syscall_64.tbl`).
@@ -44,6 +83,8 @@ pub(crate) fn data_call(number: u64, registers: Typed) -> Option<DataCall> {
         278 => DataCall::Pipe(Path::Vmsplice),
         326 => DataCall::CopyFileRange,
         16 if is_clone(registers) => DataCall::Clone,
+        // sendto, recvfrom, sendmsg, recvmsg, recvmmsg, sendmmsg, process_vm_readv, process_vm_writev
+        44..=47 | 299 | 307 | 310 | 311 => DataCall::Message,
         _ => return None,
     })
 }

@@ -34,6 +34,8 @@ const O_DIRECT: u32 = 0o40_000;
 
 impl End {
     const UNKNOWN: Self = Self { kind: Kind::Unknown as u8, direct: false, object: 0 };
+    /// The memory of another process.
+    pub(crate) const MEMORY: Self = Self { kind: Kind::Memory as u8, direct: false, object: 0 };
 
     /// The flag that a row has when this is its source.
     #[inline(always)]
@@ -141,6 +143,7 @@ pub(crate) fn is_writable(thread: *mut Thread, fd: u64) -> bool {
     let flags: u32 = probe!(file, file_f_flags).unwrap_or(0);
     flags & O_ACCMODE != 0
 }
+
 /// What a file is that is known by more than a descriptor.
 #[inline(always)]
 pub(crate) fn end_of_file(thread: *mut Thread, file: u64) -> End {
@@ -160,6 +163,18 @@ fn try_end_of_file(thread: *mut Thread, file: u64) -> Option<End> {
 
 /// Stands for the descriptor of an end that was found otherwise.
 pub(crate) const NO_DESCRIPTOR: u64 = u64::MAX;
+
+/// The `struct sock` of a descriptor that was just looked up, if it is a socket.
+#[inline(always)]
+pub(crate) fn sock_of(thread: *mut Thread, fd: u64) -> Option<u64> {
+    // SAFETY: map memory, only this thread's.
+    let slot = unsafe { &(*thread).descriptors[fd as usize & (DESCRIPTORS - 1)] };
+    if slot.fd != fd as i32 {
+        return None;
+    }
+    let socket: u64 = probe!(slot.file, file_private_data)?;
+    probe!(socket, socket_sk).filter(|&sock| sock != 0)
+}
 
 /// A later look at the descriptor finds its flow unnamed.
 #[inline(always)]

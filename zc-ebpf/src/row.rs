@@ -240,7 +240,7 @@ fn create(thread: *mut Thread, entry: &mut Entry) -> Option<*mut RowValue> {
 /// Whether user space takes the bytes of the row off a leg, that of the read or of the splice that they came by.
 #[inline(always)]
 fn takes_from_leg(key: &RowKey) -> bool {
-    key.path == Path::ReadWrite as u8 || key.through != 0
+    key.path == Path::ReadWrite as u8 || key.path == Path::SendZerocopy as u8 || key.through != 0
 }
 
 /// A flow of a process, whichever thread it is of.

@@ -1,6 +1,8 @@
 //! Walking the user memory of a call, piece by piece, for the pairing of reads with writes.
 
+mod buffers;
 mod sets;
+mod shape;
 
 use core::ffi::c_void;
 
@@ -14,9 +16,11 @@ use zc_common::{
     thread::Thread,
 };
 
+pub(super) use self::buffers::bytes_of_messages;
 use self::sets::set_of;
+pub(crate) use self::shape::{Memory, Shape};
 use crate::{
-    kernel::{lowest_bit, probe_user},
+    kernel::lowest_bit,
     mapping::{self, zc_find_mapping},
     maps::lose,
     row::{self, Entry},
@@ -49,46 +53,6 @@ impl Share {
     }
 }
 
-/// How the user memory of a call is described.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Shape {
-    /// One buffer.
-    Buffer = 0,
-    /// `struct iovec` after `struct iovec`.
-    Vector = 1,
-    /// It is not known where it was: nothing pairs.
-    Nowhere = 2,
-}
-
-/// The user memory of a call.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Memory {
-    /// Of the buffer, or of its description.
-    address: u64,
-    shape: Shape,
-    reserved: u32,
-}
-
-impl Memory {
-    #[inline(always)]
-    pub(crate) fn new(shape: Shape, address: u64) -> Self {
-        Self { address, shape, reserved: 0 }
-    }
-
-    /// The part of one buffer that lies in its first granule, when that is all of it.
-    #[inline(always)]
-    fn whole_piece(&self, thread: *mut Thread, bytes: u64) -> Option<Piece> {
-        if self.shape != Shape::Buffer {
-            return None;
-        }
-        // SAFETY: map memory, only this thread's.
-        let piece = Piece::first(unsafe { (*thread).memory }, self.address, bytes);
-        (piece.len() == bytes).then_some(piece)
-    }
-}
-
 /// Where a walk through the memory of a call has come to. Programs on the ends of calls are not preempted,
 /// and nothing else uses this, so one for each CPU is enough; the stack has no room for it.
 #[repr(C)]
@@ -103,6 +67,12 @@ struct Walk {
     left_after: u64,
     /// Next entry of the vector.
     vector: u64,
+    /// Entries left in the vector, where its length is known.
+    entries: u64,
+    /// Next message, when there are several.
+    message: u64,
+    /// Messages left.
+    messages: u64,
     /// Bytes taken so far.
     taken: u64,
     /// What is put.
@@ -122,34 +92,10 @@ impl Walk {
     fn begin(&mut self, thread: *mut Thread, memory: &Memory, bytes: u64) {
         // SAFETY: map memory, only this thread's.
         self.memory = unsafe { (*thread).memory };
-        self.address = memory.address;
-        self.vector = memory.address;
-        self.left = if memory.shape == Shape::Buffer { bytes } else { 0 };
-        self.left_after = bytes - self.left;
+        self.begin_buffers(memory, bytes);
         self.mapping = Mapping::NONE;
         self.taken = 0;
         self.used = 0;
-    }
-
-    /// Goes on to the next buffer when this one is used up; false when the call's bytes are, or its vector cannot be
-    /// read.
-    #[inline(always)]
-    fn has_buffer(&mut self) -> bool {
-        if self.left == 0 {
-            if self.left_after == 0 {
-                return false;
-            }
-            let Some([base, len]) = probe_user::<[u64; 2]>(self.vector) else {
-                lose(Loss::IovUnread);
-                self.left_after = 0;
-                return false;
-            };
-            self.vector += 16;
-            self.address = base;
-            self.left = if len < self.left_after { len } else { self.left_after };
-            self.left_after -= self.left;
-        }
-        true
     }
 
     /// The next piece of the next `bytes` bytes, which are in one buffer. Of an empty entry of a vector, an empty piece.
@@ -190,7 +136,7 @@ impl Walk {
 
     #[inline(always)]
     fn is_done(&self) -> bool {
-        self.left | self.left_after == 0
+        self.left | self.left_after | self.messages == 0
     }
 
     /// Gathers what comes from the same source, so that a call adds to few rows. False when there are too
@@ -246,9 +192,23 @@ pub(super) fn put(thread: *mut Thread, memory: &Memory, bytes: u64, source: Sour
     walk.begin(thread, memory, bytes);
     walk.source = source;
     if zc_put_piece(walk) == CONTINUE {
-        run(put_next, walk);
+        run(put_next);
     }
 }
+
+/// Notes that memory was filled by bytes of no row: what reads had put there is there no more.
+#[inline(always)]
+pub(super) fn overwrite(thread: *mut Thread, memory: &Memory, bytes: u64) {
+    let Some(walk) = WALK.get_ptr_mut(0) else { return };
+    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
+    let walk = unsafe { &mut *walk };
+    walk.begin(thread, memory, bytes);
+    walk.source = Source { kind: OVERWRITTEN, ..Source::NONE };
+    run(put_next);
+}
+
+/// In place of the kind of what is put: nothing is.
+const OVERWRITTEN: u8 = u8::MAX;
 
 /// Takes the bytes of a write call from what reads have put into its memory, or from the files that are mapped there,
 /// and counts them in rows made from `entry`; returns how many.
@@ -282,7 +242,7 @@ pub(super) fn take(thread: *mut Thread, memory: &Memory, bytes: u64, entry: &mut
     let walk = unsafe { &mut *walk };
     walk.begin(thread, memory, bytes);
     if zc_take_piece(walk) == CONTINUE {
-        run(take_next, walk);
+        run(take_next);
     }
     let mut index = 0;
     while index < SHARES {
@@ -311,7 +271,9 @@ extern "C" fn zc_add_share(thread: *mut Thread, entry: *mut Entry, share: *const
 #[inline(always)]
 fn add_share(thread: *mut Thread, entry: &mut Entry, share: &Share) {
     let is_mapped = share.source.flags & MAPPED_SOURCE != 0;
-    entry.key.path = if is_mapped { Path::MmapWrite } else { Path::ReadWrite } as u8;
+    if entry.key.path != Path::SendZerocopy as u8 {
+        entry.key.path = if is_mapped { Path::MmapWrite } else { Path::ReadWrite } as u8;
+    }
     entry.key.flags = share.source.flags | entry.key.flags & !SOURCE_FLAGS;
     entry.key.source_kind = share.source.kind;
     entry.key.source = share.source.object;
@@ -325,10 +287,12 @@ fn add_share(thread: *mut Thread, entry: &mut Entry, share: &Share) {
 }
 
 #[inline(always)]
-fn run(step: extern "C" fn(u32, *mut c_void) -> i64, walk: &Walk) {
+fn run(step: extern "C" fn(u32, *mut c_void) -> i64) {
     // SAFETY: `step` has the signature of a callback.
     unsafe { bpf_loop(PIECES_MAX - 1, step as *mut c_void, core::ptr::null_mut(), 0) };
-    if !walk.is_done() {
+    // Looked up anew: through a reference the compiler may think that nothing has changed.
+    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
+    if WALK.get_ptr_mut(0).is_some_and(|walk| unsafe { !(*walk).is_done() }) {
         lose(Loss::PairsTruncated);
     }
 }
@@ -355,12 +319,14 @@ extern "C" fn zc_put_piece(walk: *mut Walk) -> u64 {
     }
     // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
     let walk = unsafe { &mut *walk };
-    if !walk.has_buffer() {
+    if walk.left == 0 && buffers::zc_next_buffer(walk) == 0 {
         return STOP;
     }
     let piece = walk.next(walk.left);
     let Some(set) = set_of(&piece) else { return STOP };
-    if !piece.is_empty() {
+    if walk.source.kind == OVERWRITTEN {
+        pair::clear(set, &piece);
+    } else if !piece.is_empty() {
         pair::put(set, &piece, &walk.source);
         // The costs of the read go with one piece only.
         walk.source = walk.source.without_costs();
@@ -377,7 +343,7 @@ extern "C" fn zc_take_piece(walk: *mut Walk) -> u64 {
     }
     // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
     let walk = unsafe { &mut *walk };
-    if !walk.has_buffer() {
+    if walk.left == 0 && buffers::zc_next_buffer(walk) == 0 {
         return STOP;
     }
     let bytes = walk.bytes_of_mapping();

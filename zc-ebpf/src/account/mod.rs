@@ -2,6 +2,7 @@
 
 mod clone;
 pub(crate) mod memory;
+mod message;
 pub(crate) mod pipe;
 pub(crate) mod read_write;
 pub(crate) mod ring;
@@ -42,6 +43,10 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed, result: i64) 
         }
         return;
     };
+    if call == DataCall::Message {
+        message::zc_message_call(thread, result);
+        return;
+    }
     let bytes = if result > 0 { result as u64 } else { 0 };
     if let DataCall::Pipe(path) = call {
         pipe::call_ended(thread, path, bytes);
@@ -76,6 +81,6 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed, result: i64) 
         DataCall::Sendfile | DataCall::CopyFileRange => {
             transfer::both_ends(thread, task, registers, bytes, costs, call == DataCall::Sendfile);
         }
-        DataCall::Pipe(_) | DataCall::Clone => {}
+        DataCall::Pipe(_) | DataCall::Clone | DataCall::Message => {}
     }
 }

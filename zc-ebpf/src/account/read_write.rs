@@ -13,7 +13,7 @@ use super::{
     pipe,
 };
 use crate::{
-    kernel::Typed,
+    kernel::{Typed, current},
     object::{self, End},
     row::{self, Entry},
     thread::CallCosts,
@@ -36,6 +36,63 @@ pub(crate) struct Leg {
     /// What the row's key says of the call, beside what it says of the end: `MESSAGE_*`, `RING_*`, `SPECIAL`.
     pub(crate) flags: u8,
     pub(crate) costs: CallCosts,
+}
+
+/// [`read`] for calls that are not on a hot path. A global function: the verifier looks at it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn zc_read_leg(thread: *mut Thread, leg: *const Leg) -> u64 {
+    if thread.is_null() || leg.is_null() {
+        return 0;
+    }
+    // SAFETY: callers pass references.
+    read(thread, current(), unsafe { &*leg });
+    1
+}
+
+/// [`write`] for calls that are not on a hot path, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn zc_write_leg(thread: *mut Thread, leg: *const Leg) -> u64 {
+    if thread.is_null() || leg.is_null() {
+        return 0;
+    }
+    // SAFETY: callers pass references.
+    write(thread, current(), unsafe { &*leg });
+    1
+}
+
+/// Bytes were sent from memory that the kernel may go on to use (`MSG_ZEROCOPY`). A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn zc_send_zerocopy(thread: *mut Thread, leg: *const Leg) -> u64 {
+    if thread.is_null() || leg.is_null() {
+        return 0;
+    }
+    // SAFETY: callers pass references.
+    write_as(thread, current(), unsafe { &*leg }, Path::SendZerocopy, Path::SendZerocopy);
+    1
+}
+
+/// Bytes were put into memory, and stay where they came from (`MSG_PEEK`): they count when they are read.
+#[inline(always)]
+pub(crate) fn peek(thread: *mut Thread, task: Typed, leg: &Leg) {
+    let key = RowKey {
+        path: Path::Read as u8,
+        source_kind: leg.end.kind,
+        destination_kind: Kind::Memory as u8,
+        flags: leg.end.source_flags() | leg.flags,
+        source: leg.end.object,
+        ..row::key(thread, task)
+    };
+    let mut entry = Entry { copied: leg.bytes, ..Entry::new(key, 0, leg.costs) };
+    row::add(thread, &mut entry);
+    if entry.key.source != leg.end.object {
+        object::forget_name(thread, leg.fd);
+    }
+    if leg.bytes != 0 {
+        memory::overwrite(thread, &leg.memory, leg.bytes);
+    }
 }
 
 /// Bytes were put into memory.
@@ -83,13 +140,19 @@ pub(crate) fn read(thread: *mut Thread, task: Typed, leg: &Leg) {
 /// Bytes were sent from memory.
 #[inline(always)]
 pub(crate) fn write(thread: *mut Thread, task: Typed, leg: &Leg) {
+    write_as(thread, task, leg, Path::ReadWrite, Path::Write);
+}
+
+/// The same, by the path of what reads had put there, and by that of the rest.
+#[inline(always)]
+fn write_as(thread: *mut Thread, task: Typed, leg: &Leg, pair: Path, rest: Path) {
     let Leg { end: to, bytes, costs, .. } = *leg;
     if to.kind == Kind::Pipe as u8 && bytes != 0 {
         pipe::passed(thread, leg.fd, bytes, pipe::Way::In);
     }
     let flags = to.destination_flags() | leg.flags;
     let key = RowKey {
-        path: Path::ReadWrite as u8,
+        path: pair as u8,
         destination_kind: to.kind,
         destination: to.object,
         flags,
@@ -101,7 +164,7 @@ pub(crate) fn write(thread: *mut Thread, task: Typed, leg: &Leg) {
         return;
     }
     // What found no partner; the call is counted here when nothing did.
-    entry.key.path = Path::Write as u8;
+    entry.key.path = rest as u8;
     entry.key.source_kind = Kind::Memory as u8;
     entry.key.source = 0;
     entry.key.destination = to.object;

@@ -63,6 +63,8 @@ pub fn infer(path: Path, source: EndKind, destination: EndKind, bytes: u64) -> C
             Copies::of_legs(bytes, &[unknown_leg(source)], Reason::ReadIntoMemory)
         }
         Path::Splice | Path::Tee | Path::Vmsplice => spliced(source, destination, bytes),
+        // What the kernel says of the send is not known here; what was read into the memory was copied there.
+        Path::SendZerocopy => Copies::unknown(bytes, Reason::ZerocopyUnreported),
         // Rows have the legs that these are made of, see [`super::direct`].
         Path::DirectRead | Path::DirectWrite | Path::Thread => Copies::none(),
     }
@@ -105,14 +107,59 @@ pub(super) const fn cloned(bytes: u64) -> Copies {
     }
 }
 
+/// What the kernel has reported on sends with `MSG_ZEROCOPY`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reported {
+    /// Bytes that it says it copied.
+    pub copied: u64,
+    /// Bytes that it says it did not copy.
+    pub by_reference: u64,
+}
+
+/// The copies of `bytes` that were sent with `MSG_ZEROCOPY` from memory that `read` had filled, if anything had.
+pub fn sent_zerocopy(bytes: u64, read: Option<EndKind>, reported: Reported) -> Copies {
+    let copied = reported.copied.min(bytes);
+    let by_reference = reported.by_reference.min(bytes - copied);
+    let unreported = bytes - copied - by_reference;
+    if bytes == 0 {
+        return Copies::none();
+    }
+    let mut copies = Copies::unknown(bytes, Reason::ZerocopyUnreported);
+    if unreported < bytes {
+        copies.copied = Some(copied);
+        copies.by_reference = Some(by_reference);
+        copies.unknown = unreported;
+        copies.evidence = Evidence::Reported;
+        copies.reason = match (unreported, by_reference) {
+            (0, 0) => Reason::ZerocopyCopied,
+            (0, _) => Reason::ZerocopyReported,
+            _ => Reason::ZerocopyUnreported,
+        };
+    }
+    match read.map(unknown_leg) {
+        Some(None) => {
+            copies.copied = Some(copies.copied.unwrap_or(0) + bytes);
+            copies.by_reference = copies.by_reference.or(Some(0));
+            copies.evidence = Evidence::Inferred;
+        }
+        Some(Some(reason)) => {
+            copies.unknown = bytes;
+            copies.reason = copies.reason.max(reason);
+            copies.evidence = Evidence::Inferred;
+        }
+        None => {}
+    }
+    copies
+}
+
 /// Why it is not known whether the leg between this end and user memory copied; `None` when it did, once.
 pub(super) fn unknown_leg(end: EndKind) -> Option<Reason> {
     match end.kind {
         _ if end.direct => Some(Reason::DirectIo),
-        Kind::File | Kind::Tcp | Kind::Udp | Kind::Unix | Kind::Pipe => None,
+        // Memory: that of another process.
+        Kind::File | Kind::Tcp | Kind::Udp | Kind::Unix | Kind::Pipe | Kind::Memory => None,
         Kind::Tty | Kind::Device | Kind::Other => Some(Reason::DriverDecides),
-        // Memory is no end of a leg's kernel side: a descriptor that was not resolved.
-        Kind::Unknown | Kind::Memory => Some(Reason::EndUnknown),
+        Kind::Unknown => Some(Reason::EndUnknown),
     }
 }
 
@@ -144,6 +191,16 @@ impl Copies {
                 ..Self::none()
             },
         }
+    }
+
+    /// Bytes that were copied besides the payload: looked at in a socket, and left there.
+    pub fn add_peeked(&mut self, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        self.copied = Some(self.copied.unwrap_or(0) + bytes);
+        self.by_reference = self.by_reference.or(Some(0));
+        self.reason = self.reason.max(Reason::ReadIntoMemory);
     }
 
     /// Both together: known amounts add up, the weaker evidence and the stronger reason stay.
@@ -198,6 +255,8 @@ mod tests {
             (Read, end(Kind::Unix), MEMORY, Some(7), 0, Reason::ReadIntoMemory),
             (Read, DIRECT, MEMORY, None, 7, Reason::DirectIo),
             (Read, gone, MEMORY, None, 7, Reason::EndUnknown),
+            (Read, MEMORY, MEMORY, Some(7), 0, Reason::ReadIntoMemory),
+            (Write, MEMORY, MEMORY, Some(7), 0, Reason::WrittenFromMemory),
             (Write, MEMORY, end(Kind::Pipe), Some(7), 0, Reason::WrittenFromMemory),
             (Write, MEMORY, tty, None, 7, Reason::DriverDecides),
             (Write, MEMORY, end(Kind::Device), None, 7, Reason::DriverDecides),
@@ -234,6 +293,46 @@ mod tests {
             assert_ne!(copies.verdict(7), Verdict::ZeroCopy);
             assert_eq!(copies.verdict(7) == Verdict::Copied, unknown == 0);
         }
+    }
+
+    #[test]
+    fn what_was_sent_by_zerocopy_is_what_the_kernel_reported_and_what_the_read_copied() {
+        use Reason::{ZerocopyCopied, ZerocopyReported, ZerocopyUnreported};
+        use Verdict::{Copied, Unknown};
+        let table = [
+            // filled by a read, (reported copied, by reference), (copied, by reference, unknown), reason, verdict
+            (None, (0, 0), (None, None, 10), ZerocopyUnreported, Unknown),
+            (None, (10, 0), (Some(10), Some(0), 0), ZerocopyCopied, Copied),
+            (None, (0, 10), (Some(0), Some(10), 0), ZerocopyReported, Unknown),
+            (None, (4, 6), (Some(4), Some(6), 0), ZerocopyReported, Unknown),
+            (None, (4, 0), (Some(4), Some(0), 6), ZerocopyUnreported, Unknown),
+            (None, (99, 99), (Some(10), Some(0), 0), ZerocopyCopied, Copied),
+            (Some(FILE), (10, 0), (Some(20), Some(0), 0), ZerocopyCopied, Copied),
+            (Some(FILE), (0, 10), (Some(10), Some(10), 0), ZerocopyReported, Unknown),
+            (Some(FILE), (0, 0), (Some(10), Some(0), 10), ZerocopyUnreported, Unknown),
+            (Some(DIRECT), (10, 0), (Some(10), Some(0), 10), Reason::DirectIo, Unknown),
+        ];
+        for (read, (copied, by_reference), known, reason, verdict) in table {
+            let copies = sent_zerocopy(10, read, Reported { copied, by_reference });
+            let what = format!("{read:?} {copied} {by_reference}");
+            assert_eq!((copies.copied, copies.by_reference, copies.unknown), known, "{what}");
+            assert_eq!((copies.reason, copies.verdict(10)), (reason, verdict), "{what}");
+            let is_reported = read.is_none() && copied + by_reference > 0;
+            let evidence = if is_reported { Evidence::Reported } else { Evidence::Inferred };
+            assert_eq!(copies.evidence, evidence, "{what}");
+        }
+        assert_eq!(sent_zerocopy(0, None, Reported::default()), Copies::none());
+    }
+
+    #[test]
+    fn bytes_that_were_looked_at_are_copied_beside_the_payload() {
+        let mut copies = infer(Path::Read, end(Kind::Tcp), MEMORY, 7);
+        copies.add_peeked(5);
+        assert_eq!((copies.copied, copies.unknown, copies.verdict(7)), (Some(12), 0, Verdict::Copied));
+        let mut copies = Copies::none();
+        copies.add_peeked(5);
+        assert_eq!((copies.copied, copies.by_reference, copies.unknown), (Some(5), Some(0), 0));
+        assert_eq!((copies.reason, copies.verdict(0)), (Reason::ReadIntoMemory, Verdict::Unknown));
     }
 
     #[test]

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use zc_common::{
     path::{Kind, Path},
     row::{
-        Costs, DIRECT_DESTINATION, DIRECT_SOURCE, MESSAGE_DESTINATION, MESSAGE_SOURCE, RING_DESTINATION,
-        RING_SOURCE, RowKey, RowValue, SOURCE_FLAGS, SPECIAL, THROUGH_UNNAMED,
+        Costs, DIRECT_DESTINATION, DIRECT_SOURCE, MAPPED_SOURCE, MESSAGE_DESTINATION, MESSAGE_SOURCE,
+        RING_DESTINATION, RING_SOURCE, RowKey, RowValue, SOURCE_FLAGS, SPECIAL, THROUGH_UNNAMED,
     },
 };
 
 use super::{
-    copies::{Copies, EndKind, cloned, infer},
+    copies::{Copies, EndKind, Reported, cloned, infer, sent_zerocopy},
     direct::Direct,
+    reason::Reason,
     report::Via,
 };
 
@@ -46,7 +47,7 @@ impl EntryKey {
     /// the call that put them into the pipe which they were spliced out of.
     fn leg(self) -> Option<Self> {
         let from = Self { flags: self.flags & SOURCE_FLAGS, destination: 0, through: 0, ..self };
-        if self.path == Path::ReadWrite {
+        if self.is_pair() {
             // No call but vmsplice gets bytes out of a pipe uncounted.
             let is_vmsplice = self.source_kind == Kind::Pipe && self.has(MESSAGE_SOURCE);
             let path = if is_vmsplice { Path::Vmsplice } else { Path::Read };
@@ -68,6 +69,17 @@ impl EntryKey {
             through: 0,
             ..self
         })
+    }
+
+    /// Whether a read filled the memory that was written from.
+    fn is_pair(self) -> bool {
+        // What came from the memory of another process has a flag; what no read filled has none.
+        let is_read = self.source_kind != Kind::Memory || self.has(MESSAGE_SOURCE);
+        match self.path {
+            Path::ReadWrite => true,
+            Path::SendZerocopy => is_read && !self.has(MAPPED_SOURCE),
+            _ => false,
+        }
     }
 
     /// The id of the pipe between the ends, 0 when it is not named.
@@ -94,7 +106,7 @@ impl EntryKey {
     }
 
     /// Whether the kernel counts bytes of this row in `rchar` and in `wchar` of `/proc/PID/io`.
-    const fn is_counted(&self) -> (bool, bool) {
+    fn is_counted(&self) -> (bool, bool) {
         let from = !self.has(MESSAGE_SOURCE | RING_SOURCE);
         let to = !self.has(MESSAGE_DESTINATION | RING_DESTINATION);
         match self.path {
@@ -103,6 +115,7 @@ impl EntryKey {
             Path::ReadWrite => (from, to),
             Path::CopyFileRange if self.has(SPECIAL) => (false, false),
             Path::Sendfile | Path::CopyFileRange => (true, true),
+            Path::SendZerocopy => (self.is_pair() && from, to),
             Path::Splice
             | Path::Tee
             | Path::Vmsplice
@@ -117,8 +130,14 @@ impl EntryKey {
         if self.path == Path::CopyFileRange && self.has(SPECIAL) {
             return cloned(entry.bytes);
         }
-        if self.has_legs() && (source.direct || destination.direct) {
-            return Direct {
+        if self.path == Path::SendZerocopy {
+            // What a device put into memory was not copied there.
+            let is_copied = self.is_pair() && !(source.direct && entry.filled_by_device);
+            let reported = Reported { copied: entry.copied, by_reference: entry.by_reference };
+            return sent_zerocopy(entry.bytes, is_copied.then_some(source), reported);
+        }
+        let mut copies = if self.has_legs() && (source.direct || destination.direct) {
+            Direct {
                 path: self.path,
                 source,
                 destination,
@@ -126,9 +145,17 @@ impl EntryKey {
                 by_device: entry.by_reference,
                 filled_by_device: entry.filled_by_device,
             }
-            .copies();
+            .copies()
+        } else {
+            infer(self.path, source, destination, entry.bytes)
+        };
+        if self.path == Path::Read {
+            copies.add_peeked(entry.copied);
         }
-        infer(self.path, source, destination, entry.bytes)
+        if entry.bytes > 0 && self.has_legs() && self.has(SPECIAL) {
+            copies.reason = copies.reason.max(Reason::ZerocopyNotSet);
+        }
+        copies
     }
 
     /// Whether bytes of this row go through user memory.
@@ -235,7 +262,7 @@ impl Entries {
         for (key, pair) in &mut self.0 {
             pair.filled_by_device = key.leg().is_some_and(|leg| filled.contains(&leg));
         }
-        self.0.retain(|_, entry| entry.bytes != 0 || entry.own.calls != 0);
+        self.0.retain(|_, entry| entry.bytes != 0 || entry.own.calls != 0 || entry.copied != 0);
         short
     }
 

@@ -26,6 +26,10 @@ pub enum Reason {
     ThroughMemory,
     /// splice(2) to a regular file.
     RegularFile,
+    /// `MSG_ZEROCOPY` on a socket without `SO_ZEROCOPY`.
+    ZerocopyNotSet,
+    /// `MSG_ZEROCOPY`, of which the kernel says that it copied.
+    ZerocopyCopied,
     /// A terminal, device or other file whose driver decides.
     DriverDecides,
     /// `O_DIRECT`.
@@ -38,11 +42,15 @@ pub enum Reason {
     Sendfile,
     /// splice(2), tee(2) and vmsplice(2).
     Splice,
+    /// `MSG_ZEROCOPY`, of which the kernel says that it did not copy.
+    ZerocopyReported,
+    /// `MSG_ZEROCOPY`, of which the kernel has said nothing.
+    ZerocopyUnreported,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::NoBytes,
         Self::ByDevice,
         Self::Cloned,
@@ -51,12 +59,16 @@ impl Reason {
         Self::WrittenFromMapping,
         Self::ThroughMemory,
         Self::RegularFile,
+        Self::ZerocopyNotSet,
+        Self::ZerocopyCopied,
         Self::DriverDecides,
         Self::DirectIo,
         Self::EndUnknown,
         Self::CopyFileRange,
         Self::Sendfile,
         Self::Splice,
+        Self::ZerocopyReported,
+        Self::ZerocopyUnreported,
     ];
 
     /// The sentence in the report.
@@ -70,12 +82,18 @@ impl Reason {
             Self::WrittenFromMapping => "written from a mapped file",
             Self::ThroughMemory => "passed through user memory",
             Self::RegularFile => "destination is a regular file",
+            Self::ZerocopyNotSet => "SO_ZEROCOPY not set",
+            Self::ZerocopyCopied => "the kernel reports MSG_ZEROCOPY data as copied",
             Self::DriverDecides => "not witnessed: the driver of a terminal or device decides",
             Self::DirectIo => "not witnessed: the file was opened with O_DIRECT",
             Self::EndUnknown => "not witnessed: the descriptor was closed or reused during the call",
             Self::CopyFileRange => "not witnessed: copy_file_range shares extents or copies pages",
             Self::Sendfile => "not witnessed: sendfile hands on pages or copies them",
             Self::Splice => "not witnessed: splice hands on pages or copies them",
+            Self::ZerocopyReported => {
+                "not witnessed: the kernel reports MSG_ZEROCOPY data as sent by reference"
+            }
+            Self::ZerocopyUnreported => "not witnessed: no report on MSG_ZEROCOPY data was seen",
         }
     }
 
@@ -86,6 +104,16 @@ impl Reason {
             Self::WrittenFromMemory => Some("data that is in a file can be sent with sendfile or splice"),
             Self::WrittenFromMapping => Some("sendfile, splice or copy_file_range can do without this copy"),
             Self::ThroughMemory => Some("sendfile, splice or copy_file_range can move it in the kernel"),
+            Self::ZerocopyNotSet => {
+                Some("the socket needs setsockopt SO_ZEROCOPY before MSG_ZEROCOPY does anything")
+            }
+            Self::ZerocopyCopied => {
+                Some("loopback delivers by copying; else the device lacks scatter-gather")
+            }
+            Self::ZerocopyReported => {
+                Some("the report does not tell whether the device had to copy (ethtool -k)")
+            }
+            Self::ZerocopyUnreported => Some("reports come when the peer has acknowledged the data"),
             Self::EndUnknown => Some("close descriptors only after their calls have returned"),
             Self::CopyFileRange => Some("one file system with reflinks on both ends shares extents"),
             Self::RegularFile => {

@@ -81,7 +81,13 @@ pub fn read_layout(path: &Path) -> Result<Layout, BtfError> {
     let mut structures: Vec<&str> =
         MEMBERS.iter().chain(OPTIONAL).map(|&(structure, ..)| structure).collect();
     structures.push(WORD);
-    let wanted = Wanted { structures: &structures, typedefs: &[RING_COMPLETE], functions: &[CAST] };
+    let enumerations: Vec<&str> = ENUMERATORS.iter().map(|&(enumeration, ..)| enumeration).collect();
+    let wanted = Wanted {
+        structures: &structures,
+        typedefs: &[RING_COMPLETE],
+        functions: &[CAST],
+        enumerations: &enumerations,
+    };
     let types =
         Types::new(&file, &wanted).map_err(|message| BtfError::Malformed { path: name(), message })?;
     let mut offsets = Offsets::default();
@@ -91,6 +97,9 @@ pub fn read_layout(path: &Path) -> Result<Layout, BtfError> {
     }
     for &(structure, member, ref field) in OPTIONAL {
         *field(&mut offsets) = types.offset_of(structure, member).unwrap_or(0);
+    }
+    for &(enumeration, enumerator, ref field) in ENUMERATORS {
+        *field(&mut offsets) = types.value_of(enumeration, enumerator).unwrap_or(u32::MAX);
     }
     // The first is the program's own.
     let ring_arguments = types.arguments_of(RING_COMPLETE).unwrap_or(0).saturating_sub(1);
@@ -171,6 +180,7 @@ const MEMBERS: &[(&str, &str, Field)] = members![
     "sock"."sk_type" => sock_sk_type,
     "sock"."sk_protocol" => sock_sk_protocol,
     "sock"."__sk_common.skc_family" => sock_skc_family,
+    "sock"."__sk_common.skc_flags" => sock_skc_flags,
     "sock"."__sk_common.skc_daddr" => sock_skc_daddr,
     "sock"."__sk_common.skc_rcv_saddr" => sock_skc_rcv_saddr,
     "sock"."__sk_common.skc_dport" => sock_skc_dport,
@@ -221,22 +231,28 @@ const OPTIONAL: &[(&str, &str, Field)] = members![
     "io_async_msghdr"."msg.msg_iter.ubuf" => io_async_msghdr_msg_msg_iter_ubuf,
 ];
 
+/// Values of enumerations; all ones where the kernel does not have it.
+const ENUMERATORS: &[(&str, &str, Field)] = members!["sock_flags"."SOCK_ZEROCOPY" => sock_zerocopy_bit];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_field_has_a_member() {
-        assert_eq!((MEMBERS.len() + OPTIONAL.len()) * size_of::<u32>(), size_of::<Offsets>());
+        assert_eq!(
+            (MEMBERS.len() + OPTIONAL.len() + ENUMERATORS.len()) * size_of::<u32>(),
+            size_of::<Offsets>()
+        );
     }
 
     #[test]
     fn no_field_is_filled_twice() {
         let mut offsets = Offsets::default();
-        for (.., field) in MEMBERS.iter().chain(OPTIONAL) {
+        for (.., field) in MEMBERS.iter().chain(OPTIONAL).chain(ENUMERATORS) {
             *field(&mut offsets) += 1;
         }
-        for (structure, member, field) in MEMBERS.iter().chain(OPTIONAL) {
+        for (structure, member, field) in MEMBERS.iter().chain(OPTIONAL).chain(ENUMERATORS) {
             assert_eq!(*field(&mut offsets), 1, "{structure}.{member}");
         }
     }
@@ -262,7 +278,7 @@ mod tests {
 
     #[test]
     fn every_member_is_documented_with_its_structure() {
-        for (structure, member, _) in MEMBERS.iter().chain(OPTIONAL) {
+        for (structure, member, _) in MEMBERS.iter().chain(OPTIONAL).chain(ENUMERATORS) {
             let lines = documented(structure);
             let last = member.rsplit('.').next().unwrap_or(member);
             let named = [format!("`{last}`"), format!(".{last}`")].iter().any(|name| lines.contains(name));

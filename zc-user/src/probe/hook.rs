@@ -69,6 +69,14 @@ const DATA_CALLS: &[&str] = &[
     "sys_exit_tee",
     "sys_exit_vmsplice",
     "sys_exit_ioctl", // clones
+    "sys_exit_sendto",
+    "sys_exit_recvfrom",
+    "sys_exit_sendmsg",
+    "sys_exit_recvmsg",
+    "sys_exit_sendmmsg",
+    "sys_exit_recvmmsg",
+    "sys_exit_process_vm_readv",
+    "sys_exit_process_vm_writev",
     // They change what is mapped, and so what later writes come from.
     "sys_exit_mmap",
     "sys_exit_mprotect",

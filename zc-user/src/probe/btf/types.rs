@@ -39,6 +39,7 @@ pub(super) struct Types<'a> {
     structures: HashMap<&'a [u8], u32>,
     typedefs: HashMap<&'a [u8], u32>,
     functions: HashMap<&'a [u8], u32>,
+    enumerations: HashMap<&'a [u8], u32>,
 }
 
 /// The names of what is looked for.
@@ -47,6 +48,7 @@ pub(super) struct Wanted<'n> {
     pub(super) structures: &'n [&'static str],
     pub(super) typedefs: &'n [&'static str],
     pub(super) functions: &'n [&'static str],
+    pub(super) enumerations: &'n [&'static str],
 }
 
 /// One entry of the type section.
@@ -108,6 +110,7 @@ impl<'a> Types<'a> {
             structures: HashMap::new(),
             typedefs: HashMap::new(),
             functions: HashMap::new(),
+            enumerations: HashMap::new(),
         };
         this.scan(wanted)?;
         Ok(this)
@@ -123,6 +126,7 @@ impl<'a> Types<'a> {
                 KIND_STRUCT => Some((wanted.structures, &mut self.structures)),
                 KIND_TYPEDEF => Some((wanted.typedefs, &mut self.typedefs)),
                 KIND_FUNC => Some((wanted.functions, &mut self.functions)),
+                KIND_ENUM => Some((wanted.enumerations, &mut self.enumerations)),
                 _ => None,
             };
             if let Some((names, ids)) = found {
@@ -172,6 +176,17 @@ impl<'a> Types<'a> {
             }
         }
         None
+    }
+
+    /// The value of an enumerator.
+    pub(super) fn value_of(&self, enumeration: &str, enumerator: &str) -> Option<u32> {
+        let id = *self.enumerations.get(enumeration.as_bytes())?;
+        let entry = self.entry_at(*self.starts.get(id as usize)? as usize)?;
+        let mut values = (0..entry.len()).map(|index| entry.start + 12 + 8 * index);
+        let found = values.find(|&start| {
+            word(self.entries, start).is_some_and(|name| self.name(name) == enumerator.as_bytes())
+        });
+        word(self.entries, found? + 4)
     }
 
     /// Offset in bits and type of a member.
@@ -238,9 +253,9 @@ mod tests {
     use super::*;
 
     /// `struct outer { int a; struct { int b; } ; typedef_of_inner c; }`, `struct inner { int:4 d; int e; }`,
-    /// `typedef void (*call)(int, int, int)`, `void inner(int, int, int)`.
+    /// `typedef void (*call)(int, int, int)`, `void inner(int, int, int)`, `enum flags { X = 3, Y = 18 }`.
     fn sample() -> Vec<u8> {
-        let strings = b"\0int\0outer\0a\0b\0inner\0alias\0c\0d\0e\0call\0";
+        let strings = b"\0int\0outer\0a\0b\0inner\0alias\0c\0d\0e\0call\0flags\0X\0Y\0";
         let at = |name: &str| {
             let wanted = format!("\0{name}\0");
             let position = strings.windows(wanted.len()).position(|window| window == wanted.as_bytes());
@@ -256,6 +271,7 @@ mod tests {
             vec![0, KIND_PTR << 24, 6],
             vec![at("call"), KIND_TYPEDEF << 24, 7],
             vec![at("inner"), KIND_FUNC << 24, 6],
+            vec![at("flags"), KIND_ENUM << 24 | 2, 4, at("X"), 3, at("Y"), 18],
         ]
         .concat();
         let types: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -265,8 +281,12 @@ mod tests {
         header.chain(types.iter().copied()).chain(strings.iter().copied()).collect()
     }
 
-    const ALL: Wanted =
-        Wanted { structures: &["outer", "inner"], typedefs: &["call", "alias"], functions: &["inner"] };
+    const ALL: Wanted = Wanted {
+        structures: &["outer", "inner"],
+        typedefs: &["call", "alias"],
+        functions: &["inner"],
+        enumerations: &["flags"],
+    };
 
     fn offset(structure: &str, path: &str) -> Option<u32> {
         Types::new(&sample(), &ALL).unwrap().offset_of(structure, path)
@@ -288,6 +308,15 @@ mod tests {
         assert_eq!(offset("outer", "c"), Some(8));
         assert_eq!(offset("outer", "c.e"), Some(12));
         assert_eq!(offset("inner", "e"), Some(4));
+    }
+
+    #[test]
+    fn values_of_enumerations_are_found_by_name() {
+        let file = sample();
+        let types = Types::new(&file, &ALL).unwrap();
+        assert_eq!(types.value_of("flags", "Y"), Some(18));
+        assert_eq!(types.value_of("flags", "Z"), None);
+        assert_eq!(types.value_of("inner", "d"), None);
     }
 
     #[test]
@@ -327,6 +356,7 @@ mod tests {
                 let _ = types.offset_of("outer", "c.e");
                 let _ = types.offset_of("inner", "e");
                 let _ = types.arguments_of("call");
+                let _ = types.value_of("flags", "Y");
             }
         }
     }
