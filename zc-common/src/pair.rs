@@ -47,6 +47,13 @@ pub trait Word {
     {
         fill_free(set, piece, source)
     }
+    /// [`make_room`], as above.
+    fn make_room(set: &Set<Self>, piece: &Piece, source: &Source)
+    where
+        Self: Sized,
+    {
+        make_room(set, piece, source);
+    }
     /// [`overwrite`], as above.
     fn overwrite(set: &Set<Self>, index: usize, piece: &Piece)
     where
@@ -275,6 +282,7 @@ pub fn put_quick<W: Word>(set: &Set<W>, piece: &Piece, source: Source) -> bool {
 }
 
 /// Bytes that a write took from an interval.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// How many.
@@ -361,7 +369,15 @@ pub fn clear<W: Word>(set: &Set<W>, piece: &Piece) {
 #[inline(always)]
 pub fn put<W: Word>(set: &Set<W>, piece: &Piece, source: &Source) {
     clear(set, piece);
-    if W::fill_free(set, piece, source) || join(set, piece, source) {
+    if !W::fill_free(set, piece, source) {
+        W::make_room(set, piece, source);
+    }
+}
+
+/// Puts `piece` where no way is free: with what it goes on from, or in the place of what is oldest.
+#[inline(always)]
+pub fn make_room<W: Word>(set: &Set<W>, piece: &Piece, source: &Source) {
+    if join(set, piece, source) {
         return;
     }
     let mut oldest = 0;

@@ -75,6 +75,8 @@ struct Walk {
     messages: u64,
     /// Bytes taken so far.
     taken: u64,
+    /// What was taken last, and is in no share yet.
+    found: Taken,
     /// What is put.
     source: Source,
     /// The range that what is taken lies in.
@@ -128,10 +130,8 @@ impl Walk {
     /// Notes bytes that no read has filled and that are those of a file.
     #[inline(always)]
     fn take_from_file(&mut self, bytes: u64) {
-        let source = self.mapping.source();
-        if !self.note(&Taken { bytes, source }) {
-            lose(Loss::PairsTruncated);
-        }
+        self.found = Taken { bytes, source: self.mapping.source() };
+        zc_note(self);
     }
 
     #[inline(always)]
@@ -142,8 +142,8 @@ impl Walk {
     /// Gathers what comes from the same source, so that a call adds to few rows. False when there are too
     /// many sources.
     #[inline(always)]
-    fn note(&mut self, taken: &Taken) -> bool {
-        let Taken { bytes, source } = *taken;
+    fn note(&mut self) -> bool {
+        let Taken { bytes, source } = self.found;
         let mut last = self.used as usize;
         let mut same = false;
         if last > 0 {
@@ -358,7 +358,9 @@ extern "C" fn zc_take_piece(walk: *mut Walk) -> u64 {
     let before = walk.taken;
     let mut way = 0;
     while way < WAYS as u64 {
-        zc_take_way(walk, &raw const piece, way);
+        if zc_take_way(walk, &raw const piece, way) != 0 {
+            zc_note(walk);
+        }
         way += 1;
     }
     let missed = piece.len() - (walk.taken - before);
@@ -373,7 +375,21 @@ extern "C" fn zc_take_piece(walk: *mut Walk) -> u64 {
     u64::from(walk.is_done())
 }
 
-/// As above, for one way of the piece's set.
+/// As above. What was taken from too many sources stays two legs.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn zc_note(walk: *mut Walk) -> u64 {
+    if walk.is_null() {
+        return 0;
+    }
+    // SAFETY: the only callers pass references.
+    if !unsafe { (*walk).note() } {
+        lose(Loss::PairsTruncated);
+    }
+    1
+}
+
+/// As above, for one way of the piece's set. 1 when there is something to note.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn zc_take_way(walk: *mut Walk, piece: *const Piece, way: u64) -> u64 {
@@ -383,11 +399,7 @@ extern "C" fn zc_take_way(walk: *mut Walk, piece: *const Piece, way: u64) -> u64
     // SAFETY: the only caller passes references.
     let (walk, piece) = unsafe { (&mut *walk, &*piece) };
     let Some(set) = set_of(piece) else { return 0 };
-    if let Some(taken) = pair::take(set, way as usize & (WAYS - 1), piece)
-        && !walk.note(&taken)
-    {
-        // These bytes stay two legs.
-        lose(Loss::PairsTruncated);
-    }
+    let Some(taken) = pair::take(set, way as usize & (WAYS - 1), piece) else { return 0 };
+    walk.found = taken;
     1
 }

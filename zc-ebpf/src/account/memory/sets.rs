@@ -44,6 +44,10 @@ impl Word for MapWord {
         zc_fill_free(set, piece, source) != 0
     }
     #[inline(always)]
+    fn make_room(set: &Set<Self>, piece: &Piece, source: &Source) {
+        zc_make_room(set, piece, source);
+    }
+    #[inline(always)]
     fn overwrite(set: &Set<Self>, index: usize, piece: &Piece) {
         zc_overwrite(set, index as u64, piece);
     }
@@ -58,6 +62,18 @@ extern "C" fn zc_fill_free(set: *const Set<MapWord>, piece: *const Piece, source
     }
     // SAFETY: the only caller passes references.
     unsafe { u64::from(pair::fill_free(&*set, &*piece, &*source)) }
+}
+
+/// As above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn zc_make_room(set: *const Set<MapWord>, piece: *const Piece, source: *const Source) -> u64 {
+    if set.is_null() || piece.is_null() || source.is_null() {
+        return 0;
+    }
+    // SAFETY: the only caller passes references.
+    unsafe { pair::make_room(&*set, &*piece, &*source) };
+    1
 }
 
 /// As above.
