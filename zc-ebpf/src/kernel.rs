@@ -83,6 +83,19 @@ pub(crate) fn typed_at<T: Copy>(base: Typed, offset: u32) -> T {
     unsafe { base.add(offset as usize).cast::<T>().read_volatile() }
 }
 
+/// Reads a pointer that is a member of what the verifier knows, as a number: a pointer of a known type may not be
+/// computed with, and not be given to a function as a number.
+#[inline(always)]
+pub(crate) fn address_at(base: Typed, offset: u32) -> u64 {
+    let mut address = 0_u64;
+    // SAFETY: the destination has eight bytes.
+    unsafe {
+        let from = base.add(offset as usize).cast();
+        bpf_probe_read_kernel((&raw mut address).cast(), 8, from);
+    }
+    address
+}
+
 /// Reads kernel memory at `address`; `None`, or zeroes where the kernel can do without the helper, when there is none.
 #[inline(always)]
 pub(crate) fn probe_at<T: Copy>(address: u64) -> Option<T> {

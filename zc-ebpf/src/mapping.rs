@@ -19,7 +19,7 @@ use zc_common::{
 };
 
 use crate::{
-    kernel::{Typed, current, fetch_add, probe, probe_at, typed},
+    kernel::{Typed, address_at, current, fetch_add, global, probe, probe_at, typed},
     maps::lose,
     object, thread,
 };
@@ -143,7 +143,7 @@ extern "C" fn read_area(_task: Typed, vma: Typed, area: *mut Area) -> i64 {
         (*area).start = typed!(vma, vma_vm_start);
         (*area).end = typed!(vma, vma_vm_end);
         (*area).flags = typed!(vma, vma_vm_flags);
-        (*area).file = typed!(vma, vma_vm_file);
+        (*area).file = address_at(vma, global!(OFFSETS.vma_vm_file));
         (*area).changed_pages = typed!(vma, vma_anon_vma);
     }
     0

@@ -2,7 +2,7 @@
 
 mod name;
 
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_probe_read_kernel};
+use aya_ebpf::bindings::BPF_NOEXIST;
 use zc_common::{
     loss::Loss,
     object::{ObjectKey, ObjectValue, root_id},
@@ -12,7 +12,7 @@ use zc_common::{
 };
 
 use crate::{
-    kernel::{Typed, current, fetch_add, global, probe, probe_at, probe_both, typed},
+    kernel::{Typed, address_at, current, fetch_add, global, probe, probe_at, probe_both, typed},
     maps::{EVENTS, OBJECTS, SESSION, lose, wake_up},
     row,
 };
@@ -202,22 +202,22 @@ fn identify_inode(file: u64, inode: u64) -> Option<File> {
 /// Kind and id of a file; sends its name the first time.
 #[inline(always)]
 pub(crate) fn resolve(thread: *mut Thread, file: &File) -> Option<(u8, u32)> {
-    let packed = zc_resolve(thread, file);
+    let File { file, inode, number, generation, .. } = *file;
+    let packed = zc_resolve(thread, file, inode, number, generation.into());
     (packed != UNRESOLVED).then_some(((packed >> 32) as u8, packed as u32))
 }
 
 const UNRESOLVED: u64 = u64::MAX;
 
 /// Kind above id, or [`UNRESOLVED`]. A global function: the verifier looks at it once, and not again at each
-/// call.
+/// call. It is given numbers and no reference, which would lie on the stack of each caller.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn zc_resolve(thread: *mut Thread, file: *const File) -> u64 {
-    if thread.is_null() || file.is_null() {
+extern "C" fn zc_resolve(thread: *mut Thread, file: u64, inode: u64, number: u64, generation: u64) -> u64 {
+    if thread.is_null() {
         return UNRESOLVED;
     }
-    // SAFETY: the only caller passes a reference.
-    match try_resolve(thread, unsafe { &*file }) {
+    match try_resolve(thread, &File { file, inode, number, generation: generation as u32, flags: 0 }) {
         Some((kind, id)) => u64::from(kind) << 32 | u64::from(id),
         None => UNRESOLVED,
     }
@@ -275,20 +275,11 @@ fn try_resolve(thread: *mut Thread, file: &File) -> Option<(u8, u32)> {
 #[inline(always)]
 fn own_root() -> u32 {
     let fs: Typed = typed!(current(), task_fs);
-    // A task that is ending has none. The addresses are read as numbers: the verifier lets nobody mix pointers.
+    // A task that is ending has none.
     if fs.is_null() {
         return 1;
     }
-    let number = |offset: u32| {
-        let mut number = 0_u64;
-        // SAFETY: the destination has eight bytes.
-        unsafe {
-            let from = fs.add(offset as usize).cast();
-            bpf_probe_read_kernel((&raw mut number).cast(), 8, from);
-        }
-        number
-    };
-    root_id(number(global!(OFFSETS.fs_root_mnt)), number(global!(OFFSETS.fs_root_dentry)))
+    root_id(address_at(fs, global!(OFFSETS.fs_root_mnt)), address_at(fs, global!(OFFSETS.fs_root_dentry)))
 }
 
 /// The kind of a file, and its `struct sock` if it is a socket.

@@ -24,6 +24,7 @@ static EMPTY: RowValue = RowValue::NONE;
 
 /// Something to add to a row.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub(crate) struct Entry {
     /// Which row. Comes back with the ends unnamed when the process has used up its flows.
     pub(crate) key: RowKey,

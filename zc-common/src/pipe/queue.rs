@@ -52,18 +52,15 @@ impl<const N: usize> Queue<N> {
     /// Whether bytes of `process` are among them, which a row may take.
     #[inline(always)]
     pub fn has_of(&self, process: u64) -> bool {
+        // Without a way out of the loop: Linux 6.1 refuses some loops in which there are two.
+        let mut found = false;
         let mut index = 0;
         while (index as usize) < N {
-            if index >= self.count {
-                break;
-            }
             let segment = &self.segments[self.place(index)];
-            if segment.joins() && segment.process == process {
-                return true;
-            }
+            found |= index < self.count && segment.joins() && segment.process == process;
             index += 1;
         }
-        false
+        found
     }
 
     /// Adds bytes at the end; false when there is no room.

@@ -19,6 +19,10 @@ use zc_common::{
 pub(super) use self::buffers::bytes_of_messages;
 use self::sets::set_of;
 pub(crate) use self::shape::{Memory, Shape};
+use super::{
+    later::PUT,
+    read_write::{Rest, count_rest},
+};
 use crate::{
     kernel::lowest_bit,
     mapping::{self, zc_find_mapping},
@@ -75,12 +79,18 @@ struct Walk {
     messages: u64,
     /// Bytes taken so far.
     taken: u64,
+    /// The piece that is being looked at.
+    piece: Piece,
     /// What was taken last, and is in no share yet.
     found: Taken,
     /// What is put.
     source: Source,
     /// The range that what is taken lies in.
     mapping: Mapping,
+    /// What is taken goes to rows that are made from this.
+    entry: Entry,
+    /// And what is left over, to another.
+    rest: Rest,
     /// How many of `shares` are used.
     used: u64,
     shares: [Share; SHARES],
@@ -119,9 +129,6 @@ impl Walk {
     fn bytes_of_mapping(&mut self) -> u64 {
         if self.left == 0 {
             return 0;
-        }
-        if !self.mapping.has(self.address) {
-            zc_find_mapping(self.address, &raw mut self.mapping);
         }
         let room = self.mapping.end - self.address;
         if self.left < room { self.left } else { room }
@@ -175,64 +182,13 @@ impl Walk {
     }
 }
 
-/// Remembers that the memory of a read call was filled from `source`.
+/// Remembers that the memory of a read call was filled from `source`; returns what is left to do.
 #[inline(always)]
-pub(super) fn put(thread: *mut Thread, memory: &Memory, bytes: u64, source: Source) {
+pub(super) fn put(thread: *mut Thread, memory: &Memory, bytes: u64, source: Source) -> u64 {
     if let Some(piece) = memory.whole_piece(thread, bytes)
         && set_of(&piece).is_some_and(|set| pair::put_quick(set, &piece, source))
     {
-        return;
-    }
-    if memory.shape == Shape::Nowhere {
-        return;
-    }
-    let Some(walk) = WALK.get_ptr_mut(0) else { return };
-    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
-    let walk = unsafe { &mut *walk };
-    walk.begin(thread, memory, bytes);
-    walk.source = source;
-    if zc_put_piece(walk) == CONTINUE {
-        run(put_next);
-    }
-}
-
-/// Notes that memory was filled by bytes of no row: what reads had put there is there no more.
-#[inline(always)]
-pub(super) fn overwrite(thread: *mut Thread, memory: &Memory, bytes: u64) {
-    let Some(walk) = WALK.get_ptr_mut(0) else { return };
-    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
-    let walk = unsafe { &mut *walk };
-    walk.begin(thread, memory, bytes);
-    walk.source = Source { kind: OVERWRITTEN, ..Source::NONE };
-    run(put_next);
-}
-
-/// In place of the kind of what is put: nothing is.
-const OVERWRITTEN: u8 = u8::MAX;
-
-/// Takes the bytes of a write call from what reads have put into its memory, or from the files that are mapped there,
-/// and counts them in rows made from `entry`; returns how many.
-#[inline(always)]
-pub(super) fn take(thread: *mut Thread, memory: &Memory, bytes: u64, entry: &mut Entry) -> u64 {
-    if let Some(piece) = memory.whole_piece(thread, bytes)
-        && let Some(set) = set_of(&piece)
-    {
-        match pair::take_quick(set, &piece) {
-            Quick::Whole(Taken { bytes, source }) => {
-                let share = Share::new(source, bytes);
-                add_share(thread, entry, &share);
-                return bytes;
-            }
-            Quick::Nothing if mapping::is_memory(thread, memory.address, bytes) => return 0,
-            Quick::Nothing | Quick::Unclear => {}
-        }
-    }
-    if memory.shape == Shape::Buffer
-        && let Some(mapping) = mapping::untouched_file(thread, memory.address, bytes)
-    {
-        let share = Share::new(mapping.source(), bytes);
-        add_share(thread, entry, &share);
-        return bytes;
+        return 0;
     }
     if memory.shape == Shape::Nowhere {
         return 0;
@@ -241,18 +197,100 @@ pub(super) fn take(thread: *mut Thread, memory: &Memory, bytes: u64, entry: &mut
     // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
     let walk = unsafe { &mut *walk };
     walk.begin(thread, memory, bytes);
-    if zc_take_piece(walk) == CONTINUE {
-        run(take_next);
+    walk.source = source;
+    PUT
+}
+
+/// Notes that memory was filled by bytes of no row: what reads had put there is there no more. Returns what is left to
+/// do.
+#[inline(always)]
+pub(super) fn overwrite(thread: *mut Thread, memory: &Memory, bytes: u64) -> u64 {
+    let Some(walk) = WALK.get_ptr_mut(0) else { return 0 };
+    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
+    let walk = unsafe { &mut *walk };
+    walk.begin(thread, memory, bytes);
+    walk.source = Source { kind: OVERWRITTEN, ..Source::NONE };
+    PUT
+}
+
+/// In place of the kind of what is put: nothing is.
+const OVERWRITTEN: u8 = u8::MAX;
+
+/// Takes the bytes of a write call from what reads have put into its memory, or from the files that are mapped there,
+/// and counts them in rows made from `entry`; returns how many. `None` when that is left to do, with `whole`, of which
+/// the rest is counted then.
+#[inline(always)]
+pub(super) fn take(
+    thread: *mut Thread,
+    memory: &Memory,
+    bytes: u64,
+    entry: &mut Entry,
+    whole: &Rest,
+) -> Option<u64> {
+    if bytes == 0 || memory.shape == Shape::Nowhere {
+        return Some(0);
     }
+    if let Some(piece) = memory.whole_piece(thread, bytes)
+        && let Some(set) = set_of(&piece)
+    {
+        match pair::take_quick(set, &piece) {
+            Quick::Whole(Taken { bytes, source }) => {
+                let share = Share::new(source, bytes);
+                add_share(thread, entry, &share);
+                return Some(bytes);
+            }
+            Quick::Nothing if mapping::is_memory(thread, memory.address, bytes) => return Some(0),
+            Quick::Nothing | Quick::Unclear => {}
+        }
+    }
+    if memory.shape == Shape::Buffer
+        && let Some(mapping) = mapping::untouched_file(thread, memory.address, bytes)
+    {
+        let share = Share::new(mapping.source(), bytes);
+        add_share(thread, entry, &share);
+        return Some(bytes);
+    }
+    let Some(walk) = WALK.get_ptr_mut(0) else { return Some(0) };
+    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
+    let walk = unsafe { &mut *walk };
+    walk.begin(thread, memory, bytes);
+    walk.entry = *entry;
+    walk.rest = *whole;
+    None
+}
+
+/// The walk of [`put`]. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn zc_put_walk() -> u64 {
+    run(put_next);
+    1
+}
+
+/// The walk of [`take`], and all that is counted after it. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn zc_take_walk(thread: *mut Thread) -> u64 {
+    if thread.is_null() {
+        return 0;
+    }
+    run(take_next);
+    let Some(walk) = WALK.get_ptr_mut(0) else { return 0 };
+    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
+    let walk = unsafe { &mut *walk };
     let mut index = 0;
     while index < SHARES {
         if index as u64 >= walk.used {
             break;
         }
-        zc_add_share(thread, entry, &raw const walk.shares[index]);
+        zc_add_share(thread, &raw mut walk.entry, &raw const walk.shares[index]);
         index += 1;
     }
-    walk.taken
+    if walk.taken != walk.rest.bytes {
+        walk.rest.bytes -= walk.taken;
+        count_rest(thread, &mut walk.entry, &walk.rest);
+    }
+    1
 }
 
 /// A global function, as above: for writes that took from several sources.
@@ -289,7 +327,7 @@ fn add_share(thread: *mut Thread, entry: &mut Entry, share: &Share) {
 #[inline(always)]
 fn run(step: extern "C" fn(u32, *mut c_void) -> i64) {
     // SAFETY: `step` has the signature of a callback.
-    unsafe { bpf_loop(PIECES_MAX - 1, step as *mut c_void, core::ptr::null_mut(), 0) };
+    unsafe { bpf_loop(PIECES_MAX, step as *mut c_void, core::ptr::null_mut(), 0) };
     // Looked up anew: through a reference the compiler may think that nothing has changed.
     // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
     if WALK.get_ptr_mut(0).is_some_and(|walk| unsafe { !(*walk).is_done() }) {
@@ -307,7 +345,30 @@ extern "C" fn put_next(_index: u32, _context: *mut c_void) -> i64 {
 
 #[inline(never)]
 extern "C" fn take_next(_index: u32, _context: *mut c_void) -> i64 {
+    let Some(walk) = WALK.get_ptr_mut(0) else { return 1 };
+    if lowest_bit(zc_locate(walk)) == STOP {
+        return 1;
+    }
     WALK.get_ptr_mut(0).map_or(1, |walk| lowest_bit(zc_take_piece(walk)) as i64)
+}
+
+/// Goes on to the next buffer that has bytes left, and finds out what is mapped there. A global function, as above, and
+/// not one that [`zc_take_piece`] calls: there would be no stack left.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn zc_locate(walk: *mut Walk) -> u64 {
+    if walk.is_null() {
+        return STOP;
+    }
+    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
+    let walk = unsafe { &mut *walk };
+    if walk.left == 0 && buffers::zc_next_buffer(walk) == 0 {
+        return STOP;
+    }
+    if walk.left != 0 && !walk.mapping.has(walk.address) {
+        zc_find_mapping(walk.address, &raw mut walk.mapping);
+    }
+    CONTINUE
 }
 
 /// A global function: the verifier looks at it once, and not again at each call.
@@ -322,12 +383,12 @@ extern "C" fn zc_put_piece(walk: *mut Walk) -> u64 {
     if walk.left == 0 && buffers::zc_next_buffer(walk) == 0 {
         return STOP;
     }
-    let piece = walk.next(walk.left);
-    let Some(set) = set_of(&piece) else { return STOP };
+    walk.piece = walk.next(walk.left);
+    let Some(set) = set_of(&walk.piece) else { return STOP };
     if walk.source.kind == OVERWRITTEN {
-        pair::clear(set, &piece);
-    } else if !piece.is_empty() {
-        pair::put(set, &piece, &walk.source);
+        pair::clear(set, &walk.piece);
+    } else if !walk.piece.is_empty() {
+        pair::put(set, &walk.piece, &walk.source);
         // The costs of the read go with one piece only.
         walk.source = walk.source.without_costs();
     }
@@ -343,9 +404,6 @@ extern "C" fn zc_take_piece(walk: *mut Walk) -> u64 {
     }
     // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
     let walk = unsafe { &mut *walk };
-    if walk.left == 0 && buffers::zc_next_buffer(walk) == 0 {
-        return STOP;
-    }
     let bytes = walk.bytes_of_mapping();
     if bytes != 0 && walk.mapping.is_untouched_file() {
         // However many there are.
@@ -353,19 +411,19 @@ extern "C" fn zc_take_piece(walk: *mut Walk) -> u64 {
         walk.take_from_file(bytes);
         return u64::from(walk.is_done());
     }
-    let piece = walk.next(bytes);
-    let Some(set) = set_of(&piece) else { return STOP };
+    walk.piece = walk.next(bytes);
+    let Some(set) = set_of(&walk.piece) else { return STOP };
     let before = walk.taken;
     let mut way = 0;
     while way < WAYS as u64 {
-        if zc_take_way(walk, &raw const piece, way) != 0 {
+        if zc_take_way(walk, way) != 0 {
             zc_note(walk);
         }
         way += 1;
     }
-    let missed = piece.len() - (walk.taken - before);
+    let missed = walk.piece.len() - (walk.taken - before);
     if missed != 0 {
-        if set.forgotten().overlaps(&piece) {
+        if set.forgotten().overlaps(&walk.piece) {
             lose(Loss::PairsEvicted);
         }
         if walk.mapping.is_file() {
@@ -392,14 +450,14 @@ extern "C" fn zc_note(walk: *mut Walk) -> u64 {
 /// As above, for one way of the piece's set. 1 when there is something to note.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn zc_take_way(walk: *mut Walk, piece: *const Piece, way: u64) -> u64 {
-    if walk.is_null() || piece.is_null() {
+extern "C" fn zc_take_way(walk: *mut Walk, way: u64) -> u64 {
+    if walk.is_null() {
         return 0;
     }
-    // SAFETY: the only caller passes references.
-    let (walk, piece) = unsafe { (&mut *walk, &*piece) };
-    let Some(set) = set_of(piece) else { return 0 };
-    let Some(taken) = pair::take(set, way as usize & (WAYS - 1), piece) else { return 0 };
+    // SAFETY: the only caller passes a reference.
+    let walk = unsafe { &mut *walk };
+    let Some(set) = set_of(&walk.piece) else { return 0 };
+    let Some(taken) = pair::take(set, way as usize & (WAYS - 1), &walk.piece) else { return 0 };
     walk.found = taken;
     1
 }

@@ -8,8 +8,8 @@ use zc_common::{
 };
 
 use super::{
+    leg::{self, Leg},
     memory::{Memory, Shape, bytes_of_messages},
-    read_write::{Leg, peek, zc_read_leg, zc_send_zerocopy, zc_write_leg},
 };
 use crate::{
     arch::{self, MessageCall},
@@ -26,17 +26,18 @@ const MSG_TRUNC: u64 = 0x20;
 /// The kernel may use the memory itself, and reports when it does not any more.
 const MSG_ZEROCOPY: u64 = 0x400_0000;
 
-/// Accounts for a call that has ended. A global function: the verifier looks at it once.
+/// Makes out the leg of a call that has ended. A global function: the verifier looks at it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(super) extern "C" fn zc_message_call(thread: *mut Thread, result: i64) -> u64 {
     if thread.is_null() {
-        return 0;
+        return leg::NOTHING;
     }
     let task = current();
     let registers = user_registers(task);
     let number: u64 = typed!(registers, regs_number);
-    let Some(call) = arch::message_call(number) else { return 0 };
+    let Some(call) = arch::message_call(number) else { return leg::NOTHING };
+    let Some(leg) = leg::place() else { return leg::NOTHING };
     let fd: u64 = typed!(registers, regs_arg0);
     let address: u64 = typed!(registers, regs_arg1);
     let result = if result > 0 { result as u64 } else { 0 };
@@ -52,7 +53,7 @@ pub(super) extern "C" fn zc_message_call(thread: *mut Thread, result: i64) -> u6
         MessageCall::ReadProcess | MessageCall::WriteProcess => End::MEMORY,
         _ => object::end_of(thread, task, fd),
     };
-    let mut leg = Leg {
+    *leg = Leg {
         end,
         fd,
         memory,
@@ -65,7 +66,7 @@ pub(super) extern "C" fn zc_message_call(thread: *mut Thread, result: i64) -> u6
     match call {
         MessageCall::WriteProcess => {
             leg.flags = MESSAGE_DESTINATION;
-            zc_write_leg(thread, &raw const leg);
+            leg::WRITE
         }
         MessageCall::SendTo | MessageCall::SendMessage | MessageCall::SendMessages => {
             leg.flags = MESSAGE_DESTINATION;
@@ -73,40 +74,33 @@ pub(super) extern "C" fn zc_message_call(thread: *mut Thread, result: i64) -> u6
                 leg.bytes = bytes_of_messages(&leg.memory, 0);
             }
             if message_flags(call, registers) & MSG_ZEROCOPY == 0 {
-                zc_write_leg(thread, &raw const leg);
+                leg::WRITE
             } else {
-                send_zerocopy(thread, &mut leg);
+                zerocopy(thread, leg)
             }
         }
-        MessageCall::ReadProcess => {
-            zc_read_leg(thread, &raw const leg);
-        }
+        MessageCall::ReadProcess => leg::READ,
         MessageCall::ReceiveFrom | MessageCall::ReceiveMessage | MessageCall::ReceiveMessages => {
             let flags = message_flags(call, registers);
-            leg.bytes = received(call, registers, &leg, flags);
-            if flags & MSG_PEEK != 0 {
-                peek(thread, task, &leg);
-            } else {
-                zc_read_leg(thread, &raw const leg);
-            }
+            leg.bytes = received(call, registers, leg, flags);
+            if flags & MSG_PEEK != 0 { leg::PEEK } else { leg::READ }
         }
     }
-    1
 }
 
-/// Sends with `MSG_ZEROCOPY`, which the kernel ignores where `SO_ZEROCOPY` is not set: on a kind of socket that has no
+/// What was sent with `MSG_ZEROCOPY`, which the kernel ignores where `SO_ZEROCOPY` is not set: on a kind of socket that has no
 /// such option, and where nobody has asked for it.
 #[inline(always)]
-fn send_zerocopy(thread: *mut Thread, leg: &mut Leg) {
+fn zerocopy(thread: *mut Thread, leg: &mut Leg) -> u64 {
     let bit = global!(OFFSETS.sock_zerocopy_bit);
     let flags: Option<u64> = object::sock_of(thread, leg.fd)
         .and_then(|sock| probe_at(sock + u64::from(global!(OFFSETS.sock_skc_flags))));
     // What is not known is not said to have been copied.
     if bit > 63 || flags.is_none_or(|flags| flags >> bit & 1 != 0) {
-        zc_send_zerocopy(thread, leg);
+        leg::SEND_ZEROCOPY
     } else {
         leg.flags |= SPECIAL;
-        zc_write_leg(thread, leg);
+        leg::WRITE
     }
 }
 

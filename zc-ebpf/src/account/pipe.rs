@@ -26,13 +26,6 @@ use crate::{
     thread::{self, CallCosts},
 };
 
-/// Whether bytes went into a pipe or came out of it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    In,
-    Out,
-}
-
 /// One end of a call.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -95,16 +88,11 @@ struct HandOn {
     costs: CallCosts,
 }
 
-/// A call of one of the three that has ended.
-#[inline(always)]
-pub(super) fn call_ended(thread: *mut Thread, path: Path, bytes: u64) {
-    zc_pipe_call(thread, path as u64, bytes);
-}
-
-/// A global function: the verifier looks at it once, and calls that are not of this family are no dearer.
+/// A call of one of the three that has ended; returns what is left to do. A global function: the verifier looks at it
+/// once, and calls that are not of this family are no dearer.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn zc_pipe_call(thread: *mut Thread, path: u64, bytes: u64) -> u64 {
+pub(super) extern "C" fn zc_pipe_call(thread: *mut Thread, path: u64, bytes: u64) -> u64 {
     if thread.is_null() {
         return 0;
     }
@@ -114,8 +102,7 @@ extern "C" fn zc_pipe_call(thread: *mut Thread, path: u64, bytes: u64) -> u64 {
     let costs = CallCosts { by_device: 0, ..thread::call_costs(thread, task, bytes) };
     let first: u64 = typed!(registers, regs_arg0);
     if path == Path::Vmsplice as u64 {
-        vmsplice(thread, task, first, typed!(registers, regs_arg1), bytes, costs);
-        return 1;
+        return vmsplice(thread, task, first, typed!(registers, regs_arg1), bytes, costs).unwrap_or(0);
     }
     let Some(run) = MOVE.get_ptr_mut(0) else { return 0 };
     // SAFETY: this CPU's, and nothing interrupts it to begin another.
@@ -127,7 +114,7 @@ extern "C" fn zc_pipe_call(thread: *mut Thread, path: u64, bytes: u64) -> u64 {
     let path = if is_tee { Path::Tee } else { Path::Splice };
     run.begin(thread, task, &HandOn { path, bytes, calls: 1, in_ring: false, costs }, 0);
     zc_pipe_move(thread, run);
-    1
+    0
 }
 
 /// Finds out what descriptor `fd` of the running thread stands for. A global function, as above.
@@ -146,10 +133,16 @@ extern "C" fn zc_pipe_side(thread: *mut Thread, fd: u64, side: *mut Side) -> u64
 /// From memory into a pipe, by reference; or from a pipe into memory, which copies. Which of the two, says how the
 /// descriptor was opened (`vmsplice_type`).
 #[inline(always)]
-fn vmsplice(thread: *mut Thread, task: Typed, fd: u64, vector: u64, bytes: u64, costs: CallCosts) {
-    let Some(run) = MOVE.get_ptr_mut(0) else { return };
+fn vmsplice(
+    thread: *mut Thread,
+    task: Typed,
+    fd: u64,
+    vector: u64,
+    bytes: u64,
+    costs: CallCosts,
+) -> Option<u64> {
     // SAFETY: this CPU's, and nothing interrupts it to begin another.
-    let run = unsafe { &mut *run };
+    let run = unsafe { &mut *MOVE.get_ptr_mut(0)? };
     let what = HandOn { path: Path::Vmsplice, bytes, calls: 1, in_ring: false, costs };
     let memory = Side {
         end: End { kind: Kind::Memory as u8, direct: false, object: 0 },
@@ -162,14 +155,15 @@ fn vmsplice(thread: *mut Thread, task: Typed, fd: u64, vector: u64, bytes: u64, 
         run.from = memory;
         run.begin(thread, task, &what, 0);
         zc_pipe_move(thread, run);
-        return;
+        return None;
     }
     run.into = memory;
     run.begin(thread, task, &what, MESSAGE_SOURCE);
-    if zc_pipe_move(thread, run) != 0 && bytes != 0 {
-        let source = run.source(costs);
-        memory::put(thread, &Memory::new(Shape::Vector, vector), bytes, source);
+    if zc_pipe_move(thread, run) == 0 || bytes == 0 {
+        return None;
     }
+    let source = run.source(costs);
+    Some(memory::put(thread, &Memory::new(Shape::Vector, vector), bytes, source))
 }
 
 impl Move {
@@ -268,24 +262,24 @@ extern "C" fn zc_pipe_move(thread: *mut Thread, run: *mut Move) -> u64 {
     u64::from(run.added)
 }
 
-/// Bytes went into the pipe that descriptor `fd` stands for, or came out of it, by a call of another family.
+/// Whether it matters to any pipe that bytes go into one or come out of one by a call of another family.
 #[inline(always)]
-pub(crate) fn passed(thread: *mut Thread, fd: u64, bytes: u64, way: Way) {
-    if held::any() {
-        zc_pipe_passed(thread, fd, bytes, way as u64);
-    }
+pub(super) fn any_pipe() -> bool {
+    held::any()
 }
 
-/// A global function, as above.
+/// Bytes went into the pipe that the first argument of a call of another family stands for, or came out of it. A global
+/// function, as above.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn zc_pipe_passed(thread: *mut Thread, fd: u64, bytes: u64, way: u64) -> u64 {
+pub(super) extern "C" fn zc_pipe_passed(thread: *mut Thread, bytes: u64, is_in: u64) -> u64 {
     if thread.is_null() {
         return 0;
     }
     let Some(run) = MOVE.get_ptr_mut(0) else { return 0 };
     // SAFETY: this CPU's, and nothing interrupts it to begin another.
     let run = unsafe { &mut *run };
+    let fd: u64 = typed!(user_registers(current()), regs_arg0);
     let pipe = object::pipe_key(thread, fd);
     if pipe.inode == 0 {
         return 0;
@@ -295,7 +289,7 @@ extern "C" fn zc_pipe_passed(thread: *mut Thread, fd: u64, bytes: u64, way: u64)
     run.process = 0;
     run.bytes = bytes;
     run.joins = 0;
-    if way == Way::In as u64 {
+    if is_in != 0 {
         run.into.pipe = pipe;
         run.segment = Segment { bytes, flags: SHARES_SLOT, ..Segment::NONE };
         fill(thread, run);

@@ -1,4 +1,4 @@
-//! Legs: bytes that go into user memory or out of it, and what pairs them.
+//! Reads and writes: bytes that go into user memory or out of it, and what pairs them.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use zc_common::{
@@ -9,99 +9,61 @@ use zc_common::{
 };
 
 use super::{
-    memory::{self, Memory},
-    pipe,
+    later::{PIPE_IN, PIPE_OUT, TAKE},
+    leg::Leg,
+    memory::{self, Memory, Shape},
+    pipe::any_pipe,
 };
 use crate::{
-    kernel::{Typed, current},
-    object::{self, End},
+    kernel::{Typed, current, typed, user_registers},
+    object,
     row::{self, Entry},
-    thread::CallCosts,
+    thread,
 };
 
-/// A call, or a request in a ring, that moved bytes between one end and user memory.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Leg {
-    /// The end that is not memory.
-    pub(crate) end: End,
-    /// Its descriptor, to look it up anew when its flow has no name any more.
-    pub(crate) fd: u64,
-    /// The user memory, of which the first `bytes` were used.
-    pub(crate) memory: Memory,
-    /// How many bytes were moved.
-    pub(crate) bytes: u64,
-    /// 1, or 0 when the request was not a system call.
-    pub(crate) calls: u32,
-    /// What the row's key says of the call, beside what it says of the end: `MESSAGE_*`, `RING_*`, `SPECIAL`.
-    pub(crate) flags: u8,
-    pub(crate) costs: CallCosts,
-}
-
-/// [`read`] for calls that are not on a hot path. A global function: the verifier looks at it once.
+/// A call of read's family has ended; returns what is left to do. A global function: the verifier looks at it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn zc_read_leg(thread: *mut Thread, leg: *const Leg) -> u64 {
-    if thread.is_null() || leg.is_null() {
+pub(super) extern "C" fn zc_read_call(thread: *mut Thread, shape: u64, bytes: u64) -> u64 {
+    if thread.is_null() {
         return 0;
     }
-    // SAFETY: callers pass references.
-    read(thread, current(), unsafe { &*leg });
-    1
+    let task = current();
+    read(thread, task, &leg_of_call(thread, task, shape, bytes))
 }
 
-/// [`write`] for calls that are not on a hot path, as above.
+/// The same of write's, as above.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn zc_write_leg(thread: *mut Thread, leg: *const Leg) -> u64 {
-    if thread.is_null() || leg.is_null() {
+pub(super) extern "C" fn zc_write_call(thread: *mut Thread, shape: u64, bytes: u64) -> u64 {
+    if thread.is_null() {
         return 0;
     }
-    // SAFETY: callers pass references.
-    write(thread, current(), unsafe { &*leg });
-    1
+    let task = current();
+    write(thread, task, &leg_of_call(thread, task, shape, bytes))
 }
 
-/// Bytes were sent from memory that the kernel may go on to use (`MSG_ZEROCOPY`). A global function, as above.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn zc_send_zerocopy(thread: *mut Thread, leg: *const Leg) -> u64 {
-    if thread.is_null() || leg.is_null() {
-        return 0;
-    }
-    // SAFETY: callers pass references.
-    write_as(thread, current(), unsafe { &*leg }, Path::SendZerocopy, Path::SendZerocopy);
-    1
-}
-
-/// Bytes were put into memory, and stay where they came from (`MSG_PEEK`): they count when they are read.
 #[inline(always)]
-pub(crate) fn peek(thread: *mut Thread, task: Typed, leg: &Leg) {
-    let key = RowKey {
-        path: Path::Read as u8,
-        source_kind: leg.end.kind,
-        destination_kind: Kind::Memory as u8,
-        flags: leg.end.source_flags() | leg.flags,
-        source: leg.end.object,
-        ..row::key(thread, task)
-    };
-    let mut entry = Entry { copied: leg.bytes, ..Entry::new(key, 0, leg.costs) };
-    row::add(thread, &mut entry);
-    if entry.key.source != leg.end.object {
-        object::forget_name(thread, leg.fd);
-    }
-    if leg.bytes != 0 {
-        memory::overwrite(thread, &leg.memory, leg.bytes);
+fn leg_of_call(thread: *mut Thread, task: Typed, shape: u64, bytes: u64) -> Leg {
+    let registers = user_registers(task);
+    let fd: u64 = typed!(registers, regs_arg0);
+    let shape = if shape == Shape::Vector as u64 { Shape::Vector } else { Shape::Buffer };
+    Leg {
+        costs: thread::call_costs(thread, task, bytes),
+        end: object::end_of(thread, task, fd),
+        fd,
+        memory: Memory::new(shape, typed!(registers, regs_arg1)),
+        bytes,
+        calls: 1,
+        flags: 0,
     }
 }
 
-/// Bytes were put into memory.
+/// Bytes were put into memory; returns what is left to do.
 #[inline(always)]
-pub(crate) fn read(thread: *mut Thread, task: Typed, leg: &Leg) {
+pub(super) fn read(thread: *mut Thread, task: Typed, leg: &Leg) -> u64 {
     let Leg { end: from, bytes, costs, .. } = *leg;
-    if from.kind == Kind::Pipe as u8 && bytes != 0 {
-        pipe::passed(thread, leg.fd, bytes, pipe::Way::Out);
-    }
+    let pipe = if from.kind == Kind::Pipe as u8 && bytes != 0 && any_pipe() { PIPE_OUT } else { 0 };
     let flags = from.source_flags() | leg.flags;
     let key = RowKey {
         path: Path::Read as u8,
@@ -118,7 +80,7 @@ pub(crate) fn read(thread: *mut Thread, task: Typed, leg: &Leg) {
     }
     // Bytes that are in no row must not come back as half of a pair.
     if bytes == 0 || !added {
-        return;
+        return pipe;
     }
     let source = Source {
         object: entry.key.source,
@@ -134,22 +96,20 @@ pub(crate) fn read(thread: *mut Thread, task: Typed, leg: &Leg) {
         device_read_bytes: costs.device_read_bytes,
         ..Source::NONE
     };
-    memory::put(thread, &leg.memory, bytes, source);
+    pipe | memory::put(thread, &leg.memory, bytes, source)
 }
 
-/// Bytes were sent from memory.
+/// Bytes were sent from memory; returns what is left to do.
 #[inline(always)]
-pub(crate) fn write(thread: *mut Thread, task: Typed, leg: &Leg) {
-    write_as(thread, task, leg, Path::ReadWrite, Path::Write);
+pub(super) fn write(thread: *mut Thread, task: Typed, leg: &Leg) -> u64 {
+    write_as(thread, task, leg, Path::ReadWrite, Path::Write)
 }
 
 /// The same, by the path of what reads had put there, and by that of the rest.
 #[inline(always)]
-fn write_as(thread: *mut Thread, task: Typed, leg: &Leg, pair: Path, rest: Path) {
+pub(super) fn write_as(thread: *mut Thread, task: Typed, leg: &Leg, pair: Path, rest: Path) -> u64 {
     let Leg { end: to, bytes, costs, .. } = *leg;
-    if to.kind == Kind::Pipe as u8 && bytes != 0 {
-        pipe::passed(thread, leg.fd, bytes, pipe::Way::In);
-    }
+    let pipe = if to.kind == Kind::Pipe as u8 && bytes != 0 && any_pipe() { PIPE_IN } else { 0 };
     let flags = to.destination_flags() | leg.flags;
     let key = RowKey {
         path: pair as u8,
@@ -159,20 +119,39 @@ fn write_as(thread: *mut Thread, task: Typed, leg: &Leg, pair: Path, rest: Path)
         ..row::key(thread, task)
     };
     let mut entry = Entry { calls: leg.calls, ..Entry::new(key, 0, costs) };
-    let paired = if bytes == 0 { 0 } else { memory::take(thread, &leg.memory, bytes, &mut entry) };
-    if paired == bytes && bytes != 0 {
-        return;
+    let whole = Rest { bytes, fd: leg.fd, object: to.object, path: rest as u8, flags };
+    let Some(paired) = memory::take(thread, &leg.memory, bytes, &mut entry, &whole) else {
+        return pipe | TAKE;
+    };
+    if paired != bytes || bytes == 0 {
+        count_rest(thread, &mut entry, &Rest { bytes: bytes - paired, ..whole });
     }
-    // What found no partner; the call is counted here when nothing did.
-    entry.key.path = rest as u8;
+    pipe
+}
+
+/// Bytes that were sent from memory, and what the row has of them that is for what found no partner.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Rest {
+    pub(super) bytes: u64,
+    fd: u64,
+    object: u32,
+    path: u8,
+    flags: u8,
+}
+
+/// Counts what found no partner; the call is counted here when nothing did.
+#[inline(always)]
+pub(super) fn count_rest(thread: *mut Thread, entry: &mut Entry, rest: &Rest) {
+    entry.key.path = rest.path;
     entry.key.source_kind = Kind::Memory as u8;
     entry.key.source = 0;
-    entry.key.destination = to.object;
-    entry.key.flags = flags;
-    entry.bytes = bytes - paired;
+    entry.key.destination = rest.object;
+    entry.key.flags = rest.flags;
+    entry.bytes = rest.bytes;
     entry.taken_calls = 0;
-    row::add(thread, &mut entry);
-    if entry.key.destination != to.object {
-        object::forget_name(thread, leg.fd);
+    row::add(thread, entry);
+    if entry.key.destination != rest.object {
+        object::forget_name(thread, rest.fd);
     }
 }

@@ -18,15 +18,15 @@ use zc_common::{
         is_repeated, is_unseen, operation,
     },
     row::{RING_DESTINATION, RING_SOURCE},
-    thread::Thread,
 };
 
 use super::{
+    later,
+    leg::{self, Leg},
     memory::{Memory, Shape},
-    read_write::{self, Leg},
 };
 use crate::{
-    kernel::{Typed, current, global, probe, probe_at, probe_both, probe_user},
+    kernel::{Typed, current, global, probe, probe_at, probe_both, probe_user, typed},
     maps::lose,
     object::{self, End, NO_DESCRIPTOR},
     thread::{self, CallCosts},
@@ -102,32 +102,52 @@ pub(crate) fn submitted(request: u64) -> Option<()> {
 
 /// Accounts for a completion of a traced process.
 #[inline(always)]
-pub(crate) fn completed(task: Typed, tgid: u32, completion: &Completion) {
+pub(crate) fn completed(task: Typed, completion: &Completion) {
     let Completion { ring, request, user_data, result, flags } = *completion;
-    if flags & CQE_NOTIFICATION != 0 {
-        return;
+    let what = zc_ring_leg(ring, request, user_data, i64::from(result), u64::from(flags));
+    if what != leg::NOTHING
+        && let Some(thread) = thread::find(task)
+    {
+        later::finish(thread, leg::count(thread, what));
     }
-    let request = if request != 0 {
-        request
+}
+
+/// Makes out the leg of a completion. A global function: the verifier looks at it once, and its stack is not below
+/// another's.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn zc_ring_leg(ring: u64, request: u64, user_data: u64, result: i64, flags: u64) -> u64 {
+    let completion = Completion { ring, request, user_data, result: result as i32, flags: flags as u32 };
+    try_leg(&completion).unwrap_or(leg::NOTHING)
+}
+
+#[inline(always)]
+fn try_leg(completion: &Completion) -> Option<u64> {
+    let Completion { ring, user_data, result, flags, .. } = *completion;
+    if flags & CQE_NOTIFICATION != 0 {
+        return None;
+    }
+    let request = if completion.request != 0 {
+        completion.request
     } else {
         // The others that go on are polls, accepts and timeouts: without a buffer.
         if flags & CQE_BUFFER == 0 || result <= 0 {
-            return;
+            return None;
         }
         let Some(known) = repeated(ring, user_data) else {
             lose(Loss::RingUnseen);
-            return;
+            return None;
         };
         known.request
     };
-    let Some(opcode) = probe!(request, io_kiocb_opcode) else { return };
-    let Some(operation) = operation(opcode) else { return };
+    let opcode = probe!(request, io_kiocb_opcode)?;
+    let operation = operation(opcode)?;
     if operation.is_zerocopy {
         // Pages or copies: what it was is not followed, and a copy must not be made up.
         if result > 0 {
             lose(Loss::RingUnseen);
         }
-        return;
+        return None;
     }
     let message_flags = if is_repeated(opcode, None) { message_flags(request) } else { Some(0) };
     let mut header = 0;
@@ -140,16 +160,17 @@ pub(crate) fn completed(task: Typed, tgid: u32, completion: &Completion) {
             let Some(known) = known else {
                 // How much of it is payload is not known.
                 lose(Loss::RingUnseen);
-                return;
+                return None;
             };
             header = known.header_bytes;
         }
     }
     // A message without payload has a result, too.
     if i64::from(result) <= header as i64 {
-        return;
+        return None;
     }
-    let Some(thread) = thread::find_or_create(task, tgid) else { return };
+    let task = current();
+    let thread = thread::find_or_create(task, typed!(task, task_tgid))?;
     // The file is the first member of every request (`io_kiocb_to_cmd`).
     let end = object::end_of_file(thread, probe_at(request).unwrap_or(0));
     let memory = if header != 0 {
@@ -159,7 +180,7 @@ pub(crate) fn completed(task: Typed, tgid: u32, completion: &Completion) {
         memory_of(request, operation, &end, flags)
     };
     let is_read = operation.way == Way::Read;
-    let leg = Leg {
+    *leg::place()? = Leg {
         end,
         fd: NO_DESCRIPTOR,
         memory: memory.unwrap_or(Memory::new(Shape::Nowhere, 0)),
@@ -168,35 +189,7 @@ pub(crate) fn completed(task: Typed, tgid: u32, completion: &Completion) {
         flags: if is_read { RING_SOURCE } else { RING_DESTINATION },
         costs: CallCosts::NONE,
     };
-    if is_read {
-        zc_ring_read(thread, &raw const leg);
-    } else {
-        zc_ring_write(thread, &raw const leg);
-    }
-}
-
-/// A global function: the verifier looks at it once, and not with the rest of the program.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn zc_ring_read(thread: *mut Thread, leg: *const Leg) -> u64 {
-    if thread.is_null() || leg.is_null() {
-        return 0;
-    }
-    // SAFETY: the only caller passes a reference.
-    read_write::read(thread, current(), unsafe { &*leg });
-    1
-}
-
-/// As above.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn zc_ring_write(thread: *mut Thread, leg: *const Leg) -> u64 {
-    if thread.is_null() || leg.is_null() {
-        return 0;
-    }
-    // SAFETY: the only caller passes a reference.
-    read_write::write(thread, current(), unsafe { &*leg });
-    1
+    Some(if is_read { leg::READ } else { leg::WRITE })
 }
 
 /// The request of a completion that does not name it.

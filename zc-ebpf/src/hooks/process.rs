@@ -23,7 +23,7 @@ use zc_common::{
 
 use crate::{
     arch,
-    kernel::{Typed, current, fetch_add, global, typed, typed_at, user_registers},
+    kernel::{Typed, address_at, current, fetch_add, global, typed, typed_at, user_registers},
     maps::{EVENTS, PROCESSES, Process, ROWS, SESSION, THREADS, has, is_traced, lose, set_traced, wake_up},
     object, row, thread,
 };
@@ -271,7 +271,7 @@ fn send_exec(thread: *mut Thread, task: Typed, tgid: u32) {
     let mm: Typed = typed!(task, task_mm);
     let mut exe = 0;
     if !mm.is_null() {
-        let file: u64 = typed!(mm, mm_exe_file);
+        let file = address_at(mm, global!(OFFSETS.mm_exe_file));
         if let Some(file) = object::identify(file) {
             exe = object::resolve(thread, &file).map_or(0, |(_, id)| id);
         }

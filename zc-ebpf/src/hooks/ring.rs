@@ -1,11 +1,11 @@
 //! `io_uring`: requests and their completions.
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{EbpfContext as _, macros::btf_tracepoint, programs::BtfTracePointContext};
 use zc_common::{loss::Loss, ring::Form};
 
 use crate::{
     account::ring::{self, Completion},
-    kernel::{current, global, probe_at, typed},
+    kernel::{address_at, current, global, probe_at, typed},
     maps::{is_traced, lose},
 };
 
@@ -19,7 +19,8 @@ pub(crate) fn zc_ring_complete(ctx: BtfTracePointContext) -> i32 {
     if !is_traced(tgid) {
         return 0;
     }
-    let (ring, request): (u64, u64) = (ctx.arg(0), ctx.arg(1));
+    // As numbers: some kernels tell the type of what is passed.
+    let (ring, request) = (address_at(ctx.as_ptr().cast(), 0), address_at(ctx.as_ptr().cast(), 8));
     let completion = match Form::of(global!(CONFIG.ring_arguments)) {
         Some(Form::Record) => {
             // The layout is ABI: user_data, res, flags.
@@ -32,7 +33,7 @@ pub(crate) fn zc_ring_complete(ctx: BtfTracePointContext) -> i32 {
         }
         None => return 0,
     };
-    ring::completed(task, tgid, &completion);
+    ring::completed(task, &completion);
     0
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn zc_sys_exit(ctx: BtfTracePointContext) -> i32 {
     let tgid: u32 = typed!(task, task_tgid);
     if is_traced(tgid) {
         let registers: Typed = ctx.arg(0);
-        account::call_ended(task, tgid, registers, ctx.arg(1));
+        account::call_ended(task, tgid, registers);
     }
     0
 }
@@ -36,8 +36,7 @@ pub(crate) fn zc_exit_data(_ctx: TracePointContext) -> u32 {
     let task = current();
     let tgid: u32 = typed!(task, task_tgid);
     if is_traced(tgid) {
-        let registers = user_registers(task);
-        account::call_ended(task, tgid, registers, typed!(registers, regs_result));
+        account::call_ended(task, tgid, user_registers(task));
     }
     0
 }
