@@ -22,6 +22,19 @@ pub struct Nginx {
     tls: bool,
 }
 
+/// Bytes by the server's own count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Logged {
+    /// Sent to clients.
+    pub sent: u64,
+    /// Of these, bodies.
+    pub bodies: u64,
+    /// Of a proxy: received from the server behind it.
+    pub received_from_behind: u64,
+    /// Received from clients.
+    pub requests: u64,
+}
+
 /// What a worker had done when the kernel was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Counted {
@@ -51,7 +64,8 @@ impl Nginx {
         nginx
     }
 
-    fn listening(how: &str, directives: &str) -> Self {
+    /// The same with parameters for its socket.
+    pub fn listening(how: &str, directives: &str) -> Self {
         let dir = temp_dir();
         let port = free_port();
         let www = dir.path().join("www");
@@ -64,7 +78,7 @@ impl Nginx {
             "user root; worker_processes 2; daemon off; pid nginx.pid; error_log error.log;\n\
              events {{ worker_connections 128; }}\n\
              http {{\n\
-               log_format sent '$bytes_sent $body_bytes_sent $upstream_bytes_received';\n\
+               log_format sent '$bytes_sent $body_bytes_sent $upstream_bytes_received $request_length';\n\
                access_log access.log sent; keepalive_requests 100000;\n\
                client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4;\n\
                scgi_temp_path t5;\n\
@@ -139,7 +153,9 @@ impl Nginx {
         assert_eq!(unsafe { libc::kill(pid, libc::SIGQUIT) }, 0, "SIGQUIT to nginx");
         let Traced { report, done, .. } = serving.collect();
         assert_eq!(done.code(), 0, "{}", done.stderr);
-        report.assert_nothing_lost();
+        // Buffers of requests and answers that were read, never sent on, given back and used for something else: more
+        // than is remembered may wait in one place.
+        assert!(report.losses().iter().all(|(name, _)| *name == "pairs_evicted"), "{:?}", report.losses());
         let master = u32::try_from(pid).expect("a process id");
         assert_eq!(report.children(master).len(), 2, "two workers are children of the traced master");
         for Counted { pid, rchar, wchar } in workers {
@@ -155,14 +171,17 @@ impl Nginx {
         report
     }
 
-    /// Sums over the server's own log: bytes sent, bytes of bodies, bytes received from the server behind.
-    pub fn logged(&self) -> (u64, u64, u64) {
+    /// Sums over the server's own log.
+    pub fn logged(&self) -> Logged {
         let log = fs::read_to_string(self.path("access.log")).expect("the access log");
         let number = |line: &str, field: usize| -> u64 {
             line.split(' ').nth(field).and_then(|field| field.parse().ok()).unwrap_or(0)
         };
-        log.lines().fold((0, 0, 0), |(sent, body, behind), line| {
-            (sent + number(line, 0), body + number(line, 1), behind + number(line, 2))
+        log.lines().fold(Logged::default(), |sums, line| Logged {
+            sent: sums.sent + number(line, 0),
+            bodies: sums.bodies + number(line, 1),
+            received_from_behind: sums.received_from_behind + number(line, 2),
+            requests: sums.requests + number(line, 3),
         })
     }
 }

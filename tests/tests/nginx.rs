@@ -6,7 +6,7 @@ use std::fs;
 
 use zc_tests::{
     expect::Kind,
-    nginx::{Nginx, SIZE, SMALL},
+    nginx::{Logged, Nginx, SIZE, SMALL},
     report::Report,
     zc::Zc,
 };
@@ -25,7 +25,7 @@ fn served(zc: &Zc, nginx: &Nginx) -> (Report, u64) {
     (0..LARGE_GETS).for_each(|_| nginx.get("large.bin", SIZE));
     (0..SMALL_GETS).for_each(|_| nginx.get("small.bin", SMALL));
     let report = nginx.stop(serving);
-    let (sent, bodies, _) = nginx.logged();
+    let Logged { sent, bodies, .. } = nginx.logged();
     assert_eq!(bodies, BODIES, "nginx's own log");
     (report, sent - bodies)
 }
@@ -90,7 +90,7 @@ fn nginx_with_gzip_reads_all_and_sends_less_from_memory() {
     }
     nginx.get("text.txt", SIZE);
     let report = nginx.stop(serving);
-    let (sent, bodies, _) = nginx.logged();
+    let Logged { sent, bodies, .. } = nginx.logged();
     assert!(bodies < 2 * SIZE as u64, "nginx's own log");
     let text = nginx.text("www/text.txt");
     assert_eq!(report.flow_bytes(None, "read", Some(&text), None), LARGE_GETS * SIZE as u64, "to compress");

@@ -6,7 +6,7 @@ use zc_tests::{
     expect::Kind,
     job::Job,
     machine::{free_port, python, random_file, temp_dir, wait_for_port},
-    nginx::{Nginx, SIZE, SMALL},
+    nginx::{Logged, Nginx, SIZE, SMALL},
     report::Report,
     zc::{Traced, Zc},
 };
@@ -31,7 +31,7 @@ fn nginx_with_sendfile_sends_bodies_by_sendfile_and_headers_by_write() {
     (0..SMALL_GETS).for_each(|_| nginx.get("small.bin", SMALL));
     let report = nginx.stop(serving);
     let bodies = LARGE_GETS * SIZE as u64 + SMALL_GETS * SMALL as u64;
-    let (sent, logged_bodies, _) = nginx.logged();
+    let Logged { sent, bodies: logged_bodies, .. } = nginx.logged();
     assert_eq!(logged_bodies, bodies, "nginx's own log");
     assert_eq!(sum(&report, "sendfile", Kind::File, Kind::Tcp), bodies);
     assert_eq!(sum(&report, "write", Kind::Memory, Kind::Tcp), sent - bodies, "headers");
@@ -64,7 +64,7 @@ fn nginx_without_sendfile_reads_and_writes_bodies() {
     (0..SMALL_GETS).for_each(|_| nginx.get("small.bin", SMALL));
     let report = nginx.stop(serving);
     let bodies = LARGE_GETS * SIZE as u64 + SMALL_GETS * SMALL as u64;
-    let (sent, logged_bodies, _) = nginx.logged();
+    let Logged { sent, bodies: logged_bodies, .. } = nginx.logged();
     assert_eq!(logged_bodies, bodies, "nginx's own log");
     assert_eq!(sum(&report, "read+write", Kind::File, Kind::Tcp), bodies);
     assert_eq!(
@@ -86,7 +86,7 @@ fn nginx_under_wrk_sends_what_its_log_says() {
     let done = Job::new(&["wrk", "-c", "16", "-t", "2", "-d", "2s", &nginx.url("large.bin")]).finish();
     assert_eq!(done.code(), 0, "{}", done.stderr);
     let report = nginx.stop(serving);
-    let (sent, bodies, _) = nginx.logged();
+    let Logged { sent, bodies, .. } = nginx.logged();
     assert!(bodies >= SIZE as u64, "wrk got {bodies} bytes");
     let sendfile = sum(&report, "sendfile", Kind::File, Kind::Tcp);
     assert_eq!(
