@@ -154,6 +154,7 @@ exactly! {
     buffers_that_the_kernel_chose_pair: "ring-chosen";
     requests_that_go_on_are_counted_each_time: "ring-multishot";
     the_header_of_a_received_message_is_no_payload: "ring-multishot-message";
+    zerocopy_sends_by_a_ring_count_their_bytes_once: "ring-zerocopy";
     calls_by_the_32_bit_entry_are_calls_without_rows: "compat-reads" except "compat_calls";
     children_of_every_sort_are_followed_from_birth: "children";
     a_daemon_is_followed_after_its_parents_have_gone: "daemon";

@@ -142,13 +142,6 @@ fn try_leg(completion: &Completion) -> Option<u64> {
     };
     let opcode = probe!(request, io_kiocb_opcode)?;
     let operation = operation(opcode)?;
-    if operation.is_zerocopy {
-        // Pages or copies: what it was is not followed, and a copy must not be made up.
-        if result > 0 {
-            lose(Loss::RingUnseen);
-        }
-        return None;
-    }
     let message_flags = if is_repeated(opcode, None) { message_flags(request) } else { Some(0) };
     let mut header = 0;
     if is_repeated(opcode, message_flags) {
@@ -189,7 +182,12 @@ fn try_leg(completion: &Completion) -> Option<u64> {
         flags: if is_read { RING_SOURCE } else { RING_DESTINATION },
         costs: CallCosts::NONE,
     };
-    Some(if is_read { leg::READ } else { leg::WRITE })
+    Some(match (operation.way, operation.is_zerocopy) {
+        (Way::Read, _) => leg::READ,
+        // Pages or copies: a copy must not be made up.
+        (Way::Write, true) => leg::SEND_ZEROCOPY,
+        (Way::Write, false) => leg::WRITE,
+    })
 }
 
 /// The request of a completion that does not name it.
