@@ -39,7 +39,7 @@ impl Session {
         script.push_str("true\n");
         let path = zc.report_path("session.json");
         let done = zc.run_job(&path, &[], &["sh", "-c", &script]).finish();
-        if !path.is_file() {
+        if std::fs::metadata(&path).map_or(0, |found| found.len()) == 0 {
             return Err(format!("no report; zc ended with {}: {}", done.status, done.stderr));
         }
         let works = works.into_iter().map(|work| (work.name().to_owned(), work)).collect();

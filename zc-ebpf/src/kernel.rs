@@ -220,3 +220,12 @@ pub(crate) fn lowest_bit(mut value: u64) -> u64 {
     unsafe { asm!("{value} &= 1", value = inout(reg) value) };
     value
 }
+
+/// The value, which is below 1024. The verifier of Linux 6.1 does not know that of a product; the compiler does, and
+/// leaves out a comparison that it thinks is not needed.
+#[inline(always)]
+pub(crate) fn below_1024(mut value: u32) -> u32 {
+    // SAFETY: arithmetic on a register.
+    unsafe { asm!("{value} &= 1023", value = inout(reg) value) };
+    value
+}

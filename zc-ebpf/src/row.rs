@@ -154,10 +154,13 @@ extern "C" fn zc_row_add(thread: *mut Thread, entry: *mut Entry) -> u64 {
     }
     // SAFETY: the only caller passes a reference.
     let entry = unsafe { &mut *entry };
-    let Some(row) = ROWS.get_ptr_mut(&entry.key).or_else(|| create(thread, entry)) else {
+    // On the stack: before Linux 6.3 or so, no key may be in memory that a global function was given.
+    let mut key = entry.key;
+    let Some(row) = ROWS.get_ptr_mut(&key).or_else(|| create(thread, &mut key)) else {
         lose(Loss::RowsFull);
         return 0;
     };
+    entry.key = key;
     // SAFETY: map memory, only this thread's.
     unsafe {
         let row = &mut *row;
@@ -205,8 +208,7 @@ fn add_costs(sum: &mut Costs, costs: &CallCosts) {
 }
 
 #[inline(always)]
-fn create(thread: *mut Thread, entry: &mut Entry) -> Option<*mut RowValue> {
-    let key = &mut entry.key;
+fn create(thread: *mut Thread, key: &mut RowKey) -> Option<*mut RowValue> {
     // SAFETY: map memory, only this thread's.
     let tgid = unsafe { (*thread).tgid };
     // SAFETY: map memory, only this thread's.

@@ -15,7 +15,7 @@ use zc_common::{
 };
 
 use crate::{
-    kernel::{fetch_add, global, lowest_bit, probe, probe_both, swap_if},
+    kernel::{below_1024, fetch_add, global, lowest_bit, probe, probe_both, swap_if},
     maps::lose,
 };
 
@@ -143,7 +143,7 @@ extern "C" fn try_next(_index: u32, wait: *mut c_void) -> i64 {
 /// Slots that are looked at in one go: all those that a pipe has by default (`PIPE_DEF_BUFFERS`).
 const CHUNK: u32 = 16;
 /// A `struct pipe_buffer` has 40 bytes on all kernels known.
-const BUFFER_MAX: u32 = 48;
+const BUFFER_MAX: u32 = 64;
 /// How many chunks are looked at: pipes of up to 16 GiB of pages.
 const CHUNKS_MAX: u32 = 1 << 18;
 
@@ -266,13 +266,13 @@ extern "C" fn zc_pipe_slots(slots: *mut Slots) -> u64 {
         let size = global!(OFFSETS.pipe_buffer_private) + 8;
         let len_at = global!(OFFSETS.pipe_buffer_len);
         let place = (&raw mut slots.chunk).cast::<u32>();
-        if size > BUFFER_MAX || len_at + 4 > size || here > CHUNK {
+        if size >= BUFFER_MAX || len_at + 4 > size || here > CHUNK {
             slots.failed = 1;
             return 1;
         }
         let from = slots.buffers + u64::from(start) * u64::from(size);
         // SAFETY: the chunk has room for so many buffers.
-        if unsafe { bpf_probe_read_kernel(place.cast(), here * size, from as *const _) } != 0 {
+        if unsafe { bpf_probe_read_kernel(place.cast(), below_1024(here * size), from as *const _) } != 0 {
             slots.failed = 1;
             return 1;
         }
