@@ -13,7 +13,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 }
 
 /// Every loss that can be declared, zero or not.
-pub const LOST: [&str; 13] = [
+pub const LOST: [&str; 14] = [
     "ring_full",
     "rows_full",
     "threads_full",
@@ -26,6 +26,7 @@ pub const LOST: [&str; 13] = [
     "mappings_unread",
     "pipes_unmatched",
     "ring_unseen",
+    "aio_unread",
     "missed_runs",
 ];
 
@@ -176,6 +177,7 @@ pub struct Row {
 pub struct Flow {
     pub pid: u32,
     pub path: String,
+    pub via: String,
     pub source: End,
     pub destination: End,
     pub bytes: u64,

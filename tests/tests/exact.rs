@@ -35,7 +35,7 @@ fn compared_in_session(zc: &Zc, name: &str, may_lose: bool) {
 }
 
 /// Fixtures that have their tests elsewhere: in storm.rs, and in losses.rs.
-const ELSEWHERE: [&str; 4] = ["storm", "pairs-many", "ring-unseen", "splice-race"];
+const ELSEWHERE: [&str; 5] = ["storm", "pairs-many", "ring-unseen", "aio-unread", "splice-race"];
 
 macro_rules! exactly {
     ($($test:ident: $fixture:literal $(except $($allowed:literal),+)?;)*) => {
@@ -96,6 +96,7 @@ exactly! {
     buffers_that_a_pool_of_threads_sends_pair: "messages-pool";
     zerocopy_that_is_not_set_on_the_socket_is_a_copy: "zerocopy-unset";
     memory_of_other_processes_is_copied_once: "process-memory";
+    requests_of_linux_aio_are_counted_when_they_are_reaped: "aio";
     a_relay_is_one_row_that_was_copied_twice: "pairs-relay";
     a_buffer_written_twice_pairs_once: "pairs-written-twice";
     only_the_newest_read_of_a_buffer_pairs: "pairs-read-again";

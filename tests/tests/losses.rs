@@ -157,6 +157,12 @@ fn requests_in_a_ring_of_which_no_completion_tells_are_counted_one_by_one() {
     assert_eq!(report.lost("ring_unseen"), 7);
 }
 
+#[test]
+fn requests_of_linux_aio_that_nobody_reaps_are_counted_one_by_one() {
+    let Some((report, _)) = declared("aio-unread", &[], "aio_unread") else { return };
+    assert_eq!(report.lost("aio_unread"), 5);
+}
+
 /// The kernel's view of a pipe is not to be had at one moment while other threads use it, so that some bytes may not be
 /// joined. They are legs then, of both sides as many; most are joined, and none is twice.
 #[test]

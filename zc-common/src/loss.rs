@@ -30,11 +30,14 @@ pub enum Loss {
     PipesUnmatched = 10,
     /// A request of a ring moved bytes, or may have, of which no completion told: its bytes are in no row.
     RingUnseen = 11,
+    /// A request of Linux AIO that was not seen to be reaped, or a call that reaped more than are followed, or some that
+    /// could not be read back: their bytes are in no row.
+    AioUnread = 12,
 }
 
 impl Loss {
     /// Every counter, in the order of the report.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::RingFull,
         Self::RowsFull,
         Self::ThreadsFull,
@@ -47,6 +50,7 @@ impl Loss {
         Self::MappingsUnread,
         Self::PipesUnmatched,
         Self::RingUnseen,
+        Self::AioUnread,
     ];
 
     /// The name of the counter in the report.
@@ -64,6 +68,7 @@ impl Loss {
             Self::MappingsUnread => "mappings_unread",
             Self::PipesUnmatched => "pipes_unmatched",
             Self::RingUnseen => "ring_unseen",
+            Self::AioUnread => "aio_unread",
         }
     }
 }

@@ -61,6 +61,10 @@ pub const MESSAGE_DESTINATION: u8 = 8;
 pub const RING_SOURCE: u8 = 16;
 /// The bytes went out by a request in a ring.
 pub const RING_DESTINATION: u8 = 32;
+/// The bytes came in by a request of Linux AIO. None but this has both flags.
+pub const AIO_SOURCE: u8 = MESSAGE_SOURCE | RING_SOURCE;
+/// The bytes went out by a request of Linux AIO.
+pub const AIO_DESTINATION: u8 = MESSAGE_DESTINATION | RING_DESTINATION;
 /// The source is a file that is mapped into the memory from which the bytes were written: there was no read.
 pub const MAPPED_SOURCE: u8 = 64;
 /// Of a write: `MSG_ZEROCOPY` was asked for on a socket without `SO_ZEROCOPY`, and ignored. Of

@@ -26,6 +26,8 @@ pub(crate) enum DataCall {
     Clone,
     /// See [`MessageCall`].
     Message,
+    /// Of `io_submit`: context, number, requests; of those that reap: context, least, most, events, …
+    Aio,
 }
 
 /// A call that sends or receives, or reads or writes the memory of another process, with where its arguments stand.
@@ -85,8 +87,16 @@ pub(crate) fn data_call(number: u64, registers: Typed) -> Option<DataCall> {
         16 if is_clone(registers) => DataCall::Clone,
         // sendto, recvfrom, sendmsg, recvmsg, recvmmsg, sendmmsg, process_vm_readv, process_vm_writev
         44..=47 | 299 | 307 | 310 | 311 => DataCall::Message,
+        // io_getevents, io_submit, io_pgetevents
+        208 | 209 | 333 => DataCall::Aio,
         _ => return None,
     })
+}
+
+/// Whether a call of Linux AIO submits, and does not reap.
+#[inline(always)]
+pub(crate) fn is_aio_submit(number: u64) -> bool {
+    number == 209
 }
 
 const FICLONE: u32 = 0x4004_9409;

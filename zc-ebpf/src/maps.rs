@@ -60,6 +60,8 @@ pub(crate) struct Process {
     pub(crate) threads: u64,
     /// Named flows.
     pub(crate) flows: u64,
+    /// Requests of Linux AIO that were submitted and not reaped.
+    pub(crate) aio: u64,
 }
 
 /// Whether a process is traced. Everything else here comes after this.
@@ -83,9 +85,15 @@ pub(crate) fn set_traced(tgid: u32, traced: bool) {
 /// Counts a loss.
 #[inline(always)]
 pub(crate) fn lose(loss: Loss) {
+    lose_many(loss, 1);
+}
+
+/// Counts several losses of a kind.
+#[inline(always)]
+pub(crate) fn lose_many(loss: Loss, number: u64) {
     if let Some(count) = LOST.get_ptr_mut(loss as u32) {
         // SAFETY: the counter is this CPU's, and nothing that counts here interrupts itself.
-        unsafe { *count += 1 };
+        unsafe { *count += number };
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is done with a call that has ended.
 
+mod aio;
 mod clone;
 mod later;
 mod leg;
@@ -56,6 +57,7 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed) {
         DataCall::Message => leg::count(thread, message::zc_message_call(thread, result)),
         DataCall::Pipe(path) => pipe::zc_pipe_call(thread, path as u64, bytes),
         DataCall::Clone => clone::zc_cloned(thread, u64::from(result == 0)),
+        DataCall::Aio => aio::call_ended(thread, task, registers, result),
     };
     later::finish_call(thread, left, bytes);
 }

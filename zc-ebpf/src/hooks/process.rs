@@ -24,7 +24,10 @@ use zc_common::{
 use crate::{
     arch,
     kernel::{Typed, address_at, current, fetch_add, global, typed, typed_at, user_registers},
-    maps::{EVENTS, PROCESSES, Process, ROWS, SESSION, THREADS, has, is_traced, lose, set_traced, wake_up},
+    maps::{
+        EVENTS, PROCESSES, Process, ROWS, SESSION, THREADS, has, is_traced, lose, lose_many, set_traced,
+        wake_up,
+    },
     object, row, thread,
 };
 
@@ -189,6 +192,7 @@ pub(super) fn thread_ended(task: Typed, tgid: u32) {
         None => 1,
     };
     if threads == 1 {
+        lose_requests(tgid);
         set_traced(tgid, false);
         let _ = PROCESSES.remove(tgid);
         if let Some(mut entry) = EVENTS.reserve::<ProcessRecord>(0) {
@@ -197,6 +201,18 @@ pub(super) fn thread_ended(task: Typed, tgid: u32) {
         } else {
             lose(Loss::RingFull);
         }
+    }
+}
+
+/// Requests of Linux AIO that nobody was seen to reap: libraries may take events from memory that the kernel shares, and
+/// a process may end before it has asked.
+#[inline(always)]
+fn lose_requests(tgid: u32) {
+    let Some(process) = PROCESSES.get_ptr(tgid) else { return };
+    // SAFETY: map memory.
+    let requests = unsafe { (*process).aio };
+    if requests as i64 > 0 {
+        lose_many(Loss::AioUnread, requests);
     }
 }
 
@@ -231,7 +247,7 @@ fn is_root() -> bool {
 
 #[inline(always)]
 fn begin_process(tgid: u32) {
-    let process = Process { threads: 1, flows: 0 };
+    let process = Process { threads: 1, flows: 0, aio: 0 };
     if PROCESSES.insert(tgid, &process, u64::from(BPF_ANY)).is_err() {
         lose(Loss::ThreadsFull);
     }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use zc_common::{
     path::{Kind, Path},
     row::{
-        Costs, DIRECT_DESTINATION, DIRECT_SOURCE, MAPPED_SOURCE, MESSAGE_DESTINATION, MESSAGE_SOURCE,
-        RING_DESTINATION, RING_SOURCE, RowKey, RowValue, SOURCE_FLAGS, SPECIAL, THROUGH_UNNAMED,
+        AIO_DESTINATION, AIO_SOURCE, Costs, DIRECT_DESTINATION, DIRECT_SOURCE, MAPPED_SOURCE,
+        MESSAGE_DESTINATION, MESSAGE_SOURCE, RING_DESTINATION, RING_SOURCE, RowKey, RowValue, SOURCE_FLAGS,
+        SPECIAL, THROUGH_UNNAMED,
     },
 };
 
@@ -100,9 +101,18 @@ impl EntryKey {
         Costs { calls: if self.has(RING_SOURCE) { 0 } else { taken.calls }, ..*taken }
     }
 
-    /// How the kernel was asked.
-    pub(super) const fn via(&self) -> Via {
-        if self.has(RING_SOURCE | RING_DESTINATION) { Via::IoUring } else { Via::Syscall }
+    /// How the kernel was asked; when for the two ends in different ways, by a ring before AIO before calls.
+    pub(super) fn via(&self) -> Via {
+        let sides = [(RING_SOURCE, AIO_SOURCE), (RING_DESTINATION, AIO_DESTINATION)];
+        let mut via = Via::Syscall;
+        for (ring, aio) in sides {
+            via = match self.flags & aio {
+                flags if flags == aio && via != Via::IoUring => Via::Aio,
+                flags if flags == ring => Via::IoUring,
+                _ => via,
+            };
+        }
+        via
     }
 
     /// Whether the kernel counts bytes of this row in `rchar` and in `wchar` of `/proc/PID/io`.

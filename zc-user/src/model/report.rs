@@ -252,6 +252,8 @@ pub enum Via {
     Syscall,
     /// A request in a ring.
     IoUring,
+    /// A request of Linux AIO (`io_submit`).
+    Aio,
 }
 
 /// The numbers of a path row or of a flow.
@@ -350,6 +352,7 @@ impl Via {
         match self {
             Self::Syscall => "syscall",
             Self::IoUring => "io_uring",
+            Self::Aio => "aio",
         }
     }
 }

@@ -56,12 +56,12 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// What is counted of rows that were asked for in this way: requests in a ring go on while their threads do
+    /// What is counted of rows that were asked for in this way: requests in a ring, or of AIO, go on while their threads do
     /// other things, so that nothing falls into them.
     pub(super) fn by(self, via: Via) -> Self {
         match via {
             Via::Syscall => self,
-            Via::IoUring => Self { switches: false, faults: false, storage: false },
+            Via::IoUring | Via::Aio => Self { switches: false, faults: false, storage: false },
         }
     }
 }

@@ -69,6 +69,9 @@ const DATA_CALLS: &[&str] = &[
     "sys_exit_tee",
     "sys_exit_vmsplice",
     "sys_exit_ioctl", // clones
+    "sys_exit_io_submit",
+    "sys_exit_io_getevents",
+    "sys_exit_io_pgetevents",
     "sys_exit_sendto",
     "sys_exit_recvfrom",
     "sys_exit_sendmsg",
