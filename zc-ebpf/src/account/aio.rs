@@ -111,29 +111,46 @@ fn reaped(events: u64, number: u64) {
 const CONTINUE: i64 = 0;
 const STOP: i64 = 1;
 
+/// Little of the stack is left below it: the walk of a leg takes nearly all.
 #[inline(never)]
 extern "C" fn next(_index: u32, _context: *mut c_void) -> i64 {
-    let Some(reap) = REAP.get_ptr_mut(0) else { return STOP };
-    // SAFETY: this CPU's, as above.
-    let reap = unsafe { &mut *reap };
-    if reap.left == 0 {
+    let Some(thread) = thread::find(current()) else { return STOP };
+    let what = zc_aio_event(thread);
+    if what == NO_EVENT {
         return STOP;
     }
-    let task = current();
-    let Some(thread) = thread::find(task) else { return STOP };
-    let Some(event) = probe_user::<Event>(reap.events) else { return STOP };
-    let Some(iocb) = probe_user::<Iocb>(event.iocb) else { return STOP };
+    let left = leg::count(thread, what);
+    // What went through a pipe this way is seen when a call on the pipe ends, as what others did to it.
+    later::finish(thread, left);
+    CONTINUE
+}
+
+/// There is no next event, or it cannot be read.
+const NO_EVENT: u64 = u64::MAX;
+
+/// Makes out the leg of the next event; returns what it is. A global function: its stack is not below that of the walk.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn zc_aio_event(thread: *mut Thread) -> u64 {
+    let Some(reap) = REAP.get_ptr_mut(0) else { return NO_EVENT };
+    // SAFETY: this CPU's, as above.
+    let reap = unsafe { &mut *reap };
+    if thread.is_null() || reap.left == 0 {
+        return NO_EVENT;
+    }
+    let Some(event) = probe_user::<Event>(reap.events) else { return NO_EVENT };
+    let Some(iocb) = probe_user::<Iocb>(event.iocb) else { return NO_EVENT };
     reap.events += size_of::<Event>() as u64;
     reap.left -= 1;
     let is_read = matches!(iocb.opcode, PREAD | PREADV);
     if event.result <= 0 || !is_read && !matches!(iocb.opcode, PWRITE | PWRITEV) {
-        return CONTINUE;
+        return leg::NOTHING;
     }
     let fd = u64::from(iocb.fd);
     let shape = if iocb.opcode >= PREADV { Shape::Vector } else { Shape::Buffer };
-    let Some(place) = leg::place() else { return STOP };
+    let Some(place) = leg::place() else { return NO_EVENT };
     *place = Leg {
-        end: object::end_of(thread, task, fd),
+        end: object::end_of(thread, current(), fd),
         fd,
         memory: Memory::new(shape, iocb.address),
         bytes: event.result as u64,
@@ -141,8 +158,5 @@ extern "C" fn next(_index: u32, _context: *mut c_void) -> i64 {
         flags: if is_read { AIO_SOURCE } else { AIO_DESTINATION },
         costs: CallCosts::NONE,
     };
-    let left = leg::count(thread, if is_read { leg::READ } else { leg::WRITE });
-    // What went through a pipe this way is seen when a call on the pipe ends, as what others did to it.
-    later::finish(thread, left);
-    CONTINUE
+    if is_read { leg::READ } else { leg::WRITE }
 }

@@ -48,10 +48,16 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed) {
     let bytes = if result > 0 { result as u64 } else { 0 };
     // Each family is a global function: the verifier looks at it once, and its stack is not below another's.
     let left = match call {
-        DataCall::Read => read_write::zc_read_call(thread, Shape::Buffer as u64, bytes),
-        DataCall::ReadVector => read_write::zc_read_call(thread, Shape::Vector as u64, bytes),
-        DataCall::Write => read_write::zc_write_call(thread, Shape::Buffer as u64, bytes),
-        DataCall::WriteVector => read_write::zc_write_call(thread, Shape::Vector as u64, bytes),
+        DataCall::Read | DataCall::ReadVector | DataCall::Write | DataCall::WriteVector => {
+            let vectored = matches!(call, DataCall::ReadVector | DataCall::WriteVector);
+            let shape = if vectored { Shape::Vector } else { Shape::Buffer } as u64;
+            let (fd, address): (u64, u64) = (typed!(registers, regs_arg0), typed!(registers, regs_arg1));
+            if matches!(call, DataCall::Read | DataCall::ReadVector) {
+                read_write::zc_read_call(thread, shape, fd, address, bytes)
+            } else {
+                read_write::zc_write_call(thread, shape, fd, address, bytes)
+            }
+        }
         DataCall::Sendfile => transfer::zc_both_ends(thread, Path::Sendfile as u64, bytes),
         DataCall::CopyFileRange => transfer::zc_both_ends(thread, Path::CopyFileRange as u64, bytes),
         DataCall::Message => leg::count(thread, message::zc_message_call(thread, result)),

@@ -15,7 +15,7 @@ use super::{
     pipe::any_pipe,
 };
 use crate::{
-    kernel::{Typed, current, typed, user_registers},
+    kernel::{Typed, current},
     object,
     row::{self, Entry},
     thread,
@@ -24,35 +24,45 @@ use crate::{
 /// A call of read's family has ended; returns what is left to do. A global function: the verifier looks at it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn zc_read_call(thread: *mut Thread, shape: u64, bytes: u64) -> u64 {
+pub(super) extern "C" fn zc_read_call(
+    thread: *mut Thread,
+    shape: u64,
+    fd: u64,
+    address: u64,
+    bytes: u64,
+) -> u64 {
     if thread.is_null() {
         return 0;
     }
     let task = current();
-    read(thread, task, &leg_of_call(thread, task, shape, bytes))
+    read(thread, task, &leg_of_call(thread, task, shape, (fd, address), bytes))
 }
 
 /// The same of write's, as above.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn zc_write_call(thread: *mut Thread, shape: u64, bytes: u64) -> u64 {
+pub(super) extern "C" fn zc_write_call(
+    thread: *mut Thread,
+    shape: u64,
+    fd: u64,
+    address: u64,
+    bytes: u64,
+) -> u64 {
     if thread.is_null() {
         return 0;
     }
     let task = current();
-    write(thread, task, &leg_of_call(thread, task, shape, bytes))
+    write(thread, task, &leg_of_call(thread, task, shape, (fd, address), bytes))
 }
 
 #[inline(always)]
-fn leg_of_call(thread: *mut Thread, task: Typed, shape: u64, bytes: u64) -> Leg {
-    let registers = user_registers(task);
-    let fd: u64 = typed!(registers, regs_arg0);
+fn leg_of_call(thread: *mut Thread, task: Typed, shape: u64, (fd, address): (u64, u64), bytes: u64) -> Leg {
     let shape = if shape == Shape::Vector as u64 { Shape::Vector } else { Shape::Buffer };
     Leg {
         costs: thread::call_costs(thread, task, bytes),
         end: object::end_of(thread, task, fd),
         fd,
-        memory: Memory::new(shape, typed!(registers, regs_arg1)),
+        memory: Memory::new(shape, address),
         bytes,
         calls: 1,
         flags: 0,
