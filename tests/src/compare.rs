@@ -289,7 +289,7 @@ mod tests {
                 "paths": [row("read+write", "tcp", 100, 5, 2, 200), row("read", "memory", 50, 1, 1, 50)]
             }],
             "flows": [{
-                "pid": 7, "path": "read", "source": {"kind": "file", "name": "/in", "local": null},
+                "pid": 7, "path": "read", "via": "syscall", "source": {"kind": "file", "name": "/in", "local": null},
                 "destination": {"kind": "memory", "name": null, "local": null}, "bytes": 50, "transfers": 1, "syscalls": 1,
                 "verdict": "copied"
             }]

@@ -57,10 +57,14 @@ impl Files {
 }
 
 /// The virtual machine reads and writes bits of memory by the hundred, and may read into more of one granule than is
-/// remembered. That changes what is a pair among its own few bytes, and nothing else.
+/// remembered. That changes what is a pair among its own few bytes, and nothing else. Its threads map memory while others
+/// write a line to one another, so that now and then it cannot be looked up where such a line was.
 fn nothing_else_lost(report: &Report) {
     let losses = report.losses();
-    assert!(losses.iter().all(|(name, _)| *name == "pairs_evicted"), "{losses:?}");
+    assert!(
+        losses.iter().all(|(name, _)| matches!(*name, "pairs_evicted" | "mappings_unread")),
+        "{losses:?}"
+    );
 }
 
 /// Copies the input by a program, once under strace and once under `zc`, and checks both copies.
