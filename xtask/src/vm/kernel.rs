@@ -22,8 +22,10 @@ const SUFFIX: &str = "-cloud-amd64-unsigned";
 /// Suites to look in for what the machine's own sources do not have.
 const NEWER: [&str; 4] = ["trixie", "trixie-backports", "forky", "sid"];
 
-const MIRROR: &str = "http://deb.debian.org/debian";
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// What is asked of each list of packages that apt has: where it comes from, and the name of its suite.
+const TARGET: &str = "$(REPO_URI) $(CODENAME)";
 
 /// An unpacked kernel.
 pub(super) struct Kernel {
@@ -89,7 +91,12 @@ impl Packages {
         let dir = workspace.root().join("target/vm/apt");
         let lists = dir.join("lists");
         fs::create_dir_all(lists.join("partial")).with_context(|| format!("make {}", lists.display()))?;
-        let source = |suite: &str| format!("deb [signed-by={KEYS}] {MIRROR} {suite} main\n");
+        // apt is asked before it is told to look elsewhere.
+        let targets = process::output(Command::new("apt-get").args(["indextargets", "--format", TARGET]))?;
+        let mirror = mirror_in(&targets).context(
+            "apt knows no suite of Debian that it could have newer ones beside; run `apt-get update`",
+        )?;
+        let source = |suite: &str| format!("deb [signed-by={KEYS}] {mirror} {suite} main\n");
         let sources = NEWER.map(source).concat();
         let list = dir.join("sources.list");
         process::replace_file(&list, sources.as_bytes())?;
@@ -141,6 +148,13 @@ impl Packages {
         fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
         fs::rename(&part, dir).with_context(|| format!("rename {} to {}", part.display(), dir.display()))
     }
+}
+
+/// Where the machine's own packages come from, but for security updates and backports: those suites have a dash in their
+/// names, and may be elsewhere.
+fn mirror_in(targets: &str) -> Option<&str> {
+    let suites = targets.lines().filter_map(|line| line.trim().split_once(' '));
+    suites.filter(|(_, suite)| !suite.contains('-')).map(|(mirror, _)| mirror).next()
 }
 
 fn unpacked(kernels: &Path) -> Vec<String> {
@@ -201,6 +215,14 @@ mod tests {
         assert_eq!(newest_of("6.12", &versions).as_deref(), Some("6.12.117+deb12"));
         assert_eq!(newest_of("6.12.99", &versions).as_deref(), Some("6.12.99+deb12"));
         assert_eq!(newest_of("6.18", &versions), None);
+    }
+
+    #[test]
+    fn newer_suites_come_from_where_the_machines_own_does() {
+        let targets = "http://security.example/debian/ bookworm-security\n\
+            http://mirror.example/debian/ bookworm\nhttp://mirror.example/debian/ bookworm-updates\n";
+        assert_eq!(mirror_in(targets), Some("http://mirror.example/debian/"));
+        assert_eq!(mirror_in("http://security.example/debian/ bookworm-security\n"), None);
     }
 
     #[test]
