@@ -85,10 +85,9 @@ pub(crate) fn data_call(number: u64, registers: Typed) -> Option<DataCall> {
         278 => DataCall::Pipe(Path::Vmsplice),
         326 => DataCall::CopyFileRange,
         16 if is_clone(registers) => DataCall::Clone,
-        // sendto, recvfrom, sendmsg, recvmsg, recvmmsg, sendmmsg, process_vm_readv, process_vm_writev
-        44..=47 | 299 | 307 | 310 | 311 => DataCall::Message,
         // io_getevents, io_submit, io_pgetevents
         208 | 209 | 333 => DataCall::Aio,
+        _ if message_call(number).is_some() => DataCall::Message,
         _ => return None,
     })
 }

@@ -59,8 +59,6 @@ pub(crate) struct File {
     pub(crate) inode: u64,
     pub(crate) number: u64,
     pub(crate) generation: u32,
-    /// `f_flags`, where it was asked for.
-    flags: u32,
 }
 
 /// What descriptor `fd` of the running thread stands for.
@@ -92,9 +90,7 @@ fn lookup(thread: *mut Thread, task: Typed, fd: u64) -> Option<End> {
     if file == 0 {
         return None;
     }
-    let (inode, flags): (u64, u32) =
-        probe_both(file, global!(OFFSETS.file_f_inode), global!(OFFSETS.file_f_flags))?;
-    let found = File { flags, ..identify_inode(file, inode)? };
+    let (found, direct) = identify_open(file)?;
 
     // SAFETY: map memory, only this thread's.
     let slot = unsafe { &mut (*thread).descriptors[fd as usize & (DESCRIPTORS - 1)] };
@@ -116,7 +112,7 @@ fn lookup(thread: *mut Thread, task: Typed, fd: u64) -> Option<End> {
             reserved: [0; 3],
         };
     }
-    Some(End { kind: slot.kind, direct: found.flags & O_DIRECT != 0, object: slot.object })
+    Some(End { kind: slot.kind, direct, object: slot.object })
 }
 
 /// Which pipe descriptor `fd` was when it was looked at last; inode 0 when it was none.
@@ -155,10 +151,9 @@ fn try_end_of_file(thread: *mut Thread, file: u64) -> Option<End> {
     if file == 0 {
         return None;
     }
-    let (inode, flags): (u64, u32) =
-        probe_both(file, global!(OFFSETS.file_f_inode), global!(OFFSETS.file_f_flags))?;
-    let (kind, object) = resolve(thread, &identify_inode(file, inode)?)?;
-    Some(End { kind, direct: flags & O_DIRECT != 0, object })
+    let (found, direct) = identify_open(file)?;
+    let (kind, object) = resolve(thread, &found)?;
+    Some(End { kind, direct, object })
 }
 
 /// Stands for the descriptor of an end that was found otherwise.
@@ -192,11 +187,19 @@ pub(crate) fn identify(file: u64) -> Option<File> {
     identify_inode(file, probe!(file, file_f_inode)?)
 }
 
+/// The same, and whether it is open with `O_DIRECT`.
+#[inline(always)]
+fn identify_open(file: u64) -> Option<(File, bool)> {
+    let (inode, flags): (u64, u32) =
+        probe_both(file, global!(OFFSETS.file_f_inode), global!(OFFSETS.file_f_flags))?;
+    Some((identify_inode(file, inode)?, flags & O_DIRECT != 0))
+}
+
 #[inline(always)]
 fn identify_inode(file: u64, inode: u64) -> Option<File> {
     let (number, generation) =
         probe_both(inode, global!(OFFSETS.inode_i_ino), global!(OFFSETS.inode_i_generation))?;
-    Some(File { file, inode, number, generation, flags: 0 })
+    Some(File { file, inode, number, generation })
 }
 
 /// Kind and id of a file; sends its name the first time.
@@ -217,7 +220,7 @@ extern "C" fn zc_resolve(thread: *mut Thread, file: u64, inode: u64, number: u64
     if thread.is_null() {
         return UNRESOLVED;
     }
-    match try_resolve(thread, &File { file, inode, number, generation: generation as u32, flags: 0 }) {
+    match try_resolve(thread, &File { file, inode, number, generation: generation as u32 }) {
         Some((kind, id)) => u64::from(kind) << 32 | u64::from(id),
         None => UNRESOLVED,
     }

@@ -99,6 +99,13 @@ struct Walk {
 #[map]
 static WALK: PerCpuArray<Walk> = PerCpuArray::with_max_entries(1, 0);
 
+/// Looked up anew by each who asks: through a reference that was kept, the compiler may think that nothing has changed.
+#[inline(always)]
+fn place() -> Option<&'static mut Walk> {
+    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
+    WALK.get_ptr_mut(0).map(|walk| unsafe { &mut *walk })
+}
+
 impl Walk {
     #[inline(always)]
     fn begin(&mut self, thread: *mut Thread, memory: &Memory, bytes: u64) {
@@ -126,7 +133,7 @@ impl Walk {
 
     /// How many of the next bytes are in one buffer and in one mapping.
     #[inline(always)]
-    fn bytes_of_mapping(&mut self) -> u64 {
+    fn bytes_of_mapping(&self) -> u64 {
         if self.left == 0 {
             return 0;
         }
@@ -193,9 +200,7 @@ pub(super) fn put(thread: *mut Thread, memory: &Memory, bytes: u64, source: Sour
     if memory.shape == Shape::Nowhere {
         return 0;
     }
-    let Some(walk) = WALK.get_ptr_mut(0) else { return 0 };
-    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
-    let walk = unsafe { &mut *walk };
+    let Some(walk) = place() else { return 0 };
     walk.begin(thread, memory, bytes);
     walk.source = source;
     PUT
@@ -205,9 +210,7 @@ pub(super) fn put(thread: *mut Thread, memory: &Memory, bytes: u64, source: Sour
 /// do.
 #[inline(always)]
 pub(super) fn overwrite(thread: *mut Thread, memory: &Memory, bytes: u64) -> u64 {
-    let Some(walk) = WALK.get_ptr_mut(0) else { return 0 };
-    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
-    let walk = unsafe { &mut *walk };
+    let Some(walk) = place() else { return 0 };
     walk.begin(thread, memory, bytes);
     walk.source = Source { kind: OVERWRITTEN, ..Source::NONE };
     PUT
@@ -250,9 +253,7 @@ pub(super) fn take(
         add_share(thread, entry, &share);
         return Some(bytes);
     }
-    let Some(walk) = WALK.get_ptr_mut(0) else { return Some(0) };
-    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
-    let walk = unsafe { &mut *walk };
+    let Some(walk) = place() else { return Some(0) };
     walk.begin(thread, memory, bytes);
     walk.entry = *entry;
     walk.rest = *whole;
@@ -275,9 +276,7 @@ pub(super) extern "C" fn zc_take_walk(thread: *mut Thread) -> u64 {
         return 0;
     }
     run(take_next);
-    let Some(walk) = WALK.get_ptr_mut(0) else { return 0 };
-    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
-    let walk = unsafe { &mut *walk };
+    let Some(walk) = place() else { return 0 };
     let mut index = 0;
     while index < SHARES {
         if index as u64 >= walk.used {
@@ -328,9 +327,7 @@ fn add_share(thread: *mut Thread, entry: &mut Entry, share: &Share) {
 fn run(step: extern "C" fn(u32, *mut c_void) -> i64) {
     // SAFETY: `step` has the signature of a callback.
     unsafe { bpf_loop(PIECES_MAX, step as *mut c_void, core::ptr::null_mut(), 0) };
-    // Looked up anew: through a reference the compiler may think that nothing has changed.
-    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
-    if WALK.get_ptr_mut(0).is_some_and(|walk| unsafe { !(*walk).is_done() }) {
+    if place().is_some_and(|walk| !walk.is_done()) {
         lose(Loss::PairsTruncated);
     }
 }
@@ -340,16 +337,16 @@ const STOP: u64 = 1;
 
 #[inline(never)]
 extern "C" fn put_next(_index: u32, _context: *mut c_void) -> i64 {
-    WALK.get_ptr_mut(0).map_or(1, |walk| lowest_bit(zc_put_piece(walk)) as i64)
+    place().map_or(1, |walk| lowest_bit(zc_put_piece(walk)) as i64)
 }
 
 #[inline(never)]
 extern "C" fn take_next(_index: u32, _context: *mut c_void) -> i64 {
-    let Some(walk) = WALK.get_ptr_mut(0) else { return 1 };
+    let Some(walk) = place() else { return 1 };
     if lowest_bit(zc_locate(walk)) == STOP {
         return 1;
     }
-    WALK.get_ptr_mut(0).map_or(1, |walk| lowest_bit(zc_take_piece(walk)) as i64)
+    place().map_or(1, |walk| lowest_bit(zc_take_piece(walk)) as i64)
 }
 
 /// Goes on to the next buffer that has bytes left, and finds out what is mapped there. A global function, as above, and

@@ -185,14 +185,17 @@ pub(super) fn thread_ended(task: Typed, tgid: u32) {
     if is_kernels_own(task) {
         return;
     }
+    let process = PROCESSES.get_ptr_mut(tgid);
     // `signal->live` cannot tell the last one: several threads may find it zero.
-    let threads = match PROCESSES.get_ptr_mut(tgid) {
+    let threads = match process {
         // SAFETY: map memory.
         Some(process) => fetch_add(unsafe { &raw mut (*process).threads }, u64::MAX),
         None => 1,
     };
     if threads == 1 {
-        lose_requests(tgid);
+        if let Some(process) = process {
+            lose_requests(process);
+        }
         set_traced(tgid, false);
         let _ = PROCESSES.remove(tgid);
         if let Some(mut entry) = EVENTS.reserve::<ProcessRecord>(0) {
@@ -207,8 +210,7 @@ pub(super) fn thread_ended(task: Typed, tgid: u32) {
 /// Requests of Linux AIO that nobody was seen to reap: libraries may take events from memory that the kernel shares, and
 /// a process may end before it has asked.
 #[inline(always)]
-fn lose_requests(tgid: u32) {
-    let Some(process) = PROCESSES.get_ptr(tgid) else { return };
+fn lose_requests(process: *const Process) {
     // SAFETY: map memory.
     let requests = unsafe { (*process).aio };
     if requests as i64 > 0 {

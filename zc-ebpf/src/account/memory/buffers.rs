@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_loop;
 use zc_common::loss::Loss;
 
-use super::{Memory, Shape, WALK, Walk};
+use super::{Memory, Shape, WALK, Walk, place};
 use crate::{
     kernel::{lowest_bit, probe_user},
     maps::lose,
@@ -127,10 +127,7 @@ pub(crate) fn bytes_of_messages(memory: &Memory, limit: u64) -> u64 {
         // `measure_next` has the signature of a callback.
         bpf_loop(MEASURED_MAX, measure_next as *mut c_void, core::ptr::null_mut(), 0);
     }
-    // Looked up anew: through a reference the compiler may think that nothing has changed.
-    let Some(walk) = WALK.get_ptr_mut(0) else { return 0 };
-    // SAFETY: as above.
-    let walk = unsafe { &*walk };
+    let Some(walk) = place() else { return 0 };
     if !walk.is_done() {
         lose(Loss::IovUnread);
     }
