@@ -207,6 +207,11 @@ impl Report {
         report
     }
 
+    /// Bytes that all processes moved by calls along a path between ends of two kinds.
+    pub fn bytes(&self, path: &str, source: Kind, destination: Kind) -> u64 {
+        self.processes.iter().map(|process| process.bytes(path, source, destination)).sum()
+    }
+
     /// The one process with this id.
     pub fn process(&self, pid: u32) -> &Process {
         let found: Vec<_> = self.processes.iter().filter(|process| process.pid == pid).collect();

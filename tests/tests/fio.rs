@@ -138,3 +138,13 @@ fn fio_reads_and_writes_by_calls_and_by_aio_what_it_says() {
         }
     }
 }
+
+/// Its engine splices a file into a pipe, and has vmsplice copy it out into memory: two legs.
+#[test]
+fn fio_splices_as_many_bytes_as_it_says() {
+    let Some(zc) = Zc::with(&["fio"]) else { return };
+    let (report, read, written) = fio(&zc, &["--ioengine=splice", "--rw=read", "--iodepth=1"]);
+    assert_eq!((read, written), (BYTES, 0), "what fio says that it read");
+    assert_eq!(report.bytes("splice", Kind::File, Kind::Pipe), read);
+    assert_eq!(report.bytes("vmsplice", Kind::Pipe, Kind::Memory), read);
+}

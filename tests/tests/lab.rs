@@ -39,35 +39,13 @@ const ALWAYS: &[(&[&str], &str, &str)] = &[
 
 /// Numbers that may differ.
 const SOMETIMES: &[(&[&str], &str, &str)] = &[
-    // Paths that are not followed.
-    (
-        &["splice", "mmap-read", "tee", "vmsplice", "io_uring-read", "io_uring-send"],
-        "path",
-        "zc does not follow",
-    ),
-    (
-        &[
-            "splice",
-            "mmap-read",
-            "appends",
-            "demand-paging",
-            "shared-mapping",
-            "tee",
-            "vmsplice",
-            "io_uring-read",
-            "io_uring-send",
-        ],
-        "cpu_copies",
-        "zc does not follow",
-    ),
-    (
-        &["splice", "mmap-read", "demand-paging", "shared-mapping", "io_uring-read"],
-        "device_reads",
-        "zc does not follow",
-    ),
+    // A path that is not followed.
+    (&["mmap-read"], "path", "zc does not follow"),
+    (&["mmap-read", "appends", "demand-paging", "shared-mapping"], "cpu_copies", "zc does not follow"),
+    (&["mmap-read", "demand-paging", "shared-mapping"], "device_reads", "zc does not follow"),
     (&["splice", "tee", "vmsplice", "send-zerocopy"], "cpu_copies", "not witnessed yet"),
     (&["send-zerocopy"], "cpu_copies", "the kernel reported that it copied"),
-    (&["splice", "mmap-read", "demand-paging", "shared-mapping"], "device_reads", "zc did not count"),
+    (&["mmap-read", "demand-paging", "shared-mapping"], "device_reads", "zc did not count"),
     // The reports of the last sends come when they come.
     (&["send-zerocopy"], "system_calls", "some completions were waited for"),
     (&["send-zerocopy"], "mode_switches", "some completions were waited for"),

@@ -15,10 +15,6 @@ const LARGE_GETS: u64 = 3;
 const SMALL_GETS: u64 = 5;
 const BODIES: u64 = LARGE_GETS * SIZE as u64 + SMALL_GETS * SMALL as u64;
 
-fn sum(report: &Report, path: &str, source: Kind, destination: Kind) -> u64 {
-    report.processes.iter().map(|process| process.bytes(path, source, destination)).sum()
-}
-
 /// Serves the random files, and returns the report and the bytes that were sent with them as headers.
 fn served(zc: &Zc, nginx: &Nginx) -> (Report, u64) {
     let serving = nginx.start(zc);
@@ -36,9 +32,9 @@ fn threads_of_nginx_send_files() {
     let Some(zc) = Zc::with(&["nginx", "curl"]) else { return };
     let nginx = Nginx::new("sendfile on; aio threads;");
     let (report, headers) = served(&zc, &nginx);
-    assert_eq!(sum(&report, "sendfile", Kind::File, Kind::Tcp), BODIES);
-    assert_eq!(sum(&report, "write", Kind::Memory, Kind::Tcp), headers);
-    assert_eq!(sum(&report, "read+write", Kind::File, Kind::Tcp), 0);
+    assert_eq!(report.bytes("sendfile", Kind::File, Kind::Tcp), BODIES);
+    assert_eq!(report.bytes("write", Kind::Memory, Kind::Tcp), headers);
+    assert_eq!(report.bytes("read+write", Kind::File, Kind::Tcp), 0);
 }
 
 /// A thread of the pool reads the file, and the event loop writes it.
@@ -47,8 +43,8 @@ fn what_a_thread_of_nginx_reads_and_the_event_loop_writes_is_one_transfer() {
     let Some(zc) = Zc::with(&["nginx", "curl"]) else { return };
     let nginx = Nginx::new("sendfile off; aio threads;");
     let (report, headers) = served(&zc, &nginx);
-    assert_eq!(sum(&report, "read+write", Kind::File, Kind::Tcp), BODIES);
-    assert_eq!(sum(&report, "write", Kind::Memory, Kind::Tcp), headers);
+    assert_eq!(report.bytes("read+write", Kind::File, Kind::Tcp), BODIES);
+    assert_eq!(report.bytes("write", Kind::Memory, Kind::Tcp), headers);
     let large = nginx.text("www/large.bin");
     assert_eq!(report.flow_bytes(None, "read+write", Some(&large), None), LARGE_GETS * SIZE as u64);
     assert_eq!(report.flow_bytes(None, "read", Some(&large), None), 0, "no byte of the file stays a leg");
@@ -62,9 +58,9 @@ fn nginx_with_directio_reads_past_the_page_cache() {
     let nginx = Nginx::new("sendfile on; directio 64k; output_buffers 2 128k;");
     let (report, headers) = served(&zc, &nginx);
     let small = SMALL_GETS * SMALL as u64;
-    assert_eq!(sum(&report, "sendfile", Kind::File, Kind::Tcp), small, "small files");
-    assert_eq!(sum(&report, "read+write", Kind::File, Kind::Tcp), BODIES - small, "large files");
-    assert_eq!(sum(&report, "write", Kind::Memory, Kind::Tcp), headers);
+    assert_eq!(report.bytes("sendfile", Kind::File, Kind::Tcp), small, "small files");
+    assert_eq!(report.bytes("read+write", Kind::File, Kind::Tcp), BODIES - small, "large files");
+    assert_eq!(report.bytes("write", Kind::Memory, Kind::Tcp), headers);
     let rows = report.processes.iter().filter_map(|process| process.row("read+write", Kind::File, Kind::Tcp));
     let (mut copied, mut device_read) = (0, 0);
     for row in rows {
@@ -97,10 +93,10 @@ fn nginx_with_gzip_reads_all_and_sends_less_from_memory() {
     assert_eq!(report.flow_bytes(None, "sendfile", Some(&text), None), SIZE as u64, "as it is");
     // The end of a chunked body is a constant in the program, which is a file that is mapped.
     let constants = LARGE_GETS * "\r\n0\r\n\r\n".len() as u64;
-    assert_eq!(sum(&report, "mmap+write", Kind::File, Kind::Tcp), constants);
+    assert_eq!(report.bytes("mmap+write", Kind::File, Kind::Tcp), constants);
     let made = sent - SIZE as u64 - constants;
-    assert_eq!(sum(&report, "write", Kind::Memory, Kind::Tcp), made, "headers and what gzip made");
-    assert_eq!(sum(&report, "read+write", Kind::File, Kind::Tcp), 0);
+    assert_eq!(report.bytes("write", Kind::Memory, Kind::Tcp), made, "headers and what gzip made");
+    assert_eq!(report.bytes("read+write", Kind::File, Kind::Tcp), 0);
 }
 
 /// TLS in user space: the file is read, and something else, a little longer, is written.
@@ -110,15 +106,15 @@ fn nginx_with_tls_copies_what_it_would_have_sent() {
     let nginx = Nginx::with_tls("sendfile on;");
     let (report, headers) = served(&zc, &nginx);
     assert_eq!(
-        sum(&report, "sendfile", Kind::File, Kind::Tcp),
+        report.bytes("sendfile", Kind::File, Kind::Tcp),
         0,
         "there is no sendfile through user-space TLS"
     );
-    assert_eq!(sum(&report, "read+write", Kind::File, Kind::Tcp), 0);
+    assert_eq!(report.bytes("read+write", Kind::File, Kind::Tcp), 0);
     let (large, small) = (nginx.text("www/large.bin"), nginx.text("www/small.bin"));
     let read = |name| report.flow_bytes(None, "read", Some(name), None);
     assert_eq!(read(&large) + read(&small), BODIES);
-    let written = sum(&report, "write", Kind::Memory, Kind::Tcp);
+    let written = report.bytes("write", Kind::Memory, Kind::Tcp);
     let plain = BODIES + headers;
     // A record of 16 KiB has 22 bytes more; a handshake sends some thousand.
     let most = plain + plain / 512 + (LARGE_GETS + SMALL_GETS) * 8192;

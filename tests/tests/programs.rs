@@ -238,25 +238,3 @@ fn fio_reads_what_it_says() {
     report.assert_nothing_lost();
     assert_eq!(report.flow_bytes(None, "read", Some(&input), None), 3 * 4 * 1024 * 1024);
 }
-
-/// Its engine splices a file into a pipe, and has vmsplice copy it out into memory: two legs.
-#[test]
-fn fio_splices_as_many_bytes_as_it_says() {
-    let Some(zc) = Zc::with(&["fio"]) else { return };
-    let dir = temp_dir();
-    let file = format!("--filename={}", random_file(dir.path(), "fio.bin", 3 * 1024 * 1024));
-    let result = dir.path().join("fio.json");
-    let output = format!("--output={}", result.display());
-    let words = ["fio", "--name=zc", &file, "--rw=read", "--ioengine=splice", "--bs=16k", "--thread"];
-    let report = zc.trace(&[&words[..], &["--size=3m", "--output-format=json", &output]].concat());
-    report.assert_nothing_lost();
-    let said: serde_json::Value =
-        serde_json::from_slice(&fs::read(result).expect("fio's output")).expect("JSON");
-    let bytes = said.pointer("/jobs/0/read/io_bytes").and_then(serde_json::Value::as_u64).expect("bytes");
-    assert_eq!(bytes, 3 * 1024 * 1024, "what fio says that it read");
-    let sum = |path, ends: (Kind, Kind)| -> u64 {
-        report.processes.iter().map(|process| process.bytes(path, ends.0, ends.1)).sum()
-    };
-    assert_eq!(sum("splice", (Kind::File, Kind::Pipe)), bytes);
-    assert_eq!(sum("vmsplice", (Kind::Pipe, Kind::Memory)), bytes);
-}

@@ -20,10 +20,6 @@ const LARGE_GETS: u64 = 3;
 const SMALL_GETS: u64 = 5;
 const BODIES: u64 = LARGE_GETS * SIZE as u64 + SMALL_GETS * SMALL as u64;
 
-fn sum(report: &Report, path: &str, source: Kind, destination: Kind) -> u64 {
-    report.processes.iter().map(|process| process.bytes(path, source, destination)).sum()
-}
-
 /// All that came from TCP sockets, and all that went to some.
 fn received_and_sent(report: &Report) -> (u64, u64) {
     let rows = || report.processes.iter().flat_map(|process| &process.paths);
@@ -46,7 +42,7 @@ fn proxied(zc: &Zc, how: &str, directives: &str, client: impl FnOnce(&Nginx)) ->
     assert_eq!(before.received_from_behind, behind.sent, "the two logs");
     let (received, sent) = received_and_sent(&report);
     assert_eq!(received, before.requests + before.received_from_behind, "received with {directives}");
-    let stored = sum(&report, "sendfile", Kind::File, Kind::Tcp);
+    let stored = report.bytes("sendfile", Kind::File, Kind::Tcp);
     assert_eq!(sent, before.sent + behind.requests, "sent with {directives}, {stored} from a file");
     assert_eq!(before.bodies, behind.bodies, "bodies");
     report
@@ -63,7 +59,7 @@ fn a_proxy_relays_bodies_and_makes_headers() {
     // Without files for what a slow client has not taken yet.
     for directives in ["proxy_buffering off;", "proxy_buffering on; proxy_max_temp_file_size 0;"] {
         let report = proxied(&zc, "", directives, gets);
-        let relayed = sum(&report, "read+write", Kind::Tcp, Kind::Tcp);
+        let relayed = report.bytes("read+write", Kind::Tcp, Kind::Tcp);
         // Eight buffers of 4 KiB and the rest of a header may lie in one granule, of which eight pieces are remembered.
         let forgotten = report.lost("pairs_evicted") * 4096;
         assert!((BODIES - forgotten..=BODIES).contains(&relayed), "{relayed} of {BODIES} with {directives}");
@@ -86,9 +82,9 @@ fn a_proxy_stores_in_a_file_what_a_slow_client_has_not_taken() {
         connection.read_to_end(&mut answer).expect("the answer");
         assert!(answer.len() > SIZE, "{} bytes", answer.len());
     });
-    let direct = sum(&report, "read+write", Kind::Tcp, Kind::Tcp);
-    let stored = sum(&report, "read+write", Kind::Tcp, Kind::File);
+    let direct = report.bytes("read+write", Kind::Tcp, Kind::Tcp);
+    let stored = report.bytes("read+write", Kind::Tcp, Kind::File);
     assert_eq!(direct + stored, SIZE as u64);
     assert!(stored > 0, "the client was not slow enough");
-    assert_eq!(sum(&report, "sendfile", Kind::File, Kind::Tcp), stored);
+    assert_eq!(report.bytes("sendfile", Kind::File, Kind::Tcp), stored);
 }

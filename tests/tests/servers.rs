@@ -11,10 +11,6 @@ use zc_tests::{
     zc::{Traced, Zc},
 };
 
-fn sum(report: &Report, path: &str, source: Kind, destination: Kind) -> u64 {
-    report.processes.iter().map(|process| process.bytes(path, source, destination)).sum()
-}
-
 fn flow(report: &Report, path: &str, source: &Path) -> u64 {
     report.flow_bytes(None, path, source.to_str(), None)
 }
@@ -33,9 +29,9 @@ fn nginx_with_sendfile_sends_bodies_by_sendfile_and_headers_by_write() {
     let bodies = LARGE_GETS * SIZE as u64 + SMALL_GETS * SMALL as u64;
     let Logged { sent, bodies: logged_bodies, .. } = nginx.logged();
     assert_eq!(logged_bodies, bodies, "nginx's own log");
-    assert_eq!(sum(&report, "sendfile", Kind::File, Kind::Tcp), bodies);
-    assert_eq!(sum(&report, "write", Kind::Memory, Kind::Tcp), sent - bodies, "headers");
-    assert_eq!(sum(&report, "read+write", Kind::File, Kind::Tcp), 0);
+    assert_eq!(report.bytes("sendfile", Kind::File, Kind::Tcp), bodies);
+    assert_eq!(report.bytes("write", Kind::Memory, Kind::Tcp), sent - bodies, "headers");
+    assert_eq!(report.bytes("read+write", Kind::File, Kind::Tcp), 0);
     assert_eq!(flow(&report, "sendfile", &nginx.path("www/large.bin")), LARGE_GETS * SIZE as u64);
     assert_eq!(flow(&report, "sendfile", &nginx.path("www/small.bin")), SMALL_GETS * SMALL as u64);
     let own = format!("127.0.0.1:{}", nginx.port());
@@ -66,13 +62,13 @@ fn nginx_without_sendfile_reads_and_writes_bodies() {
     let bodies = LARGE_GETS * SIZE as u64 + SMALL_GETS * SMALL as u64;
     let Logged { sent, bodies: logged_bodies, .. } = nginx.logged();
     assert_eq!(logged_bodies, bodies, "nginx's own log");
-    assert_eq!(sum(&report, "read+write", Kind::File, Kind::Tcp), bodies);
+    assert_eq!(report.bytes("read+write", Kind::File, Kind::Tcp), bodies);
     assert_eq!(
-        sum(&report, "write", Kind::Memory, Kind::Tcp),
+        report.bytes("write", Kind::Memory, Kind::Tcp),
         sent - bodies,
         "headers, written with the bodies"
     );
-    assert_eq!(sum(&report, "sendfile", Kind::File, Kind::Tcp), 0);
+    assert_eq!(report.bytes("sendfile", Kind::File, Kind::Tcp), 0);
     assert_eq!(flow(&report, "read+write", &nginx.path("www/large.bin")), LARGE_GETS * SIZE as u64);
     assert_eq!(flow(&report, "read", &nginx.path("www/large.bin")), 0, "no byte of the file stays a leg");
 }
@@ -88,13 +84,13 @@ fn nginx_under_wrk_sends_what_its_log_says() {
     let report = nginx.stop(serving);
     let Logged { sent, bodies, .. } = nginx.logged();
     assert!(bodies >= SIZE as u64, "wrk got {bodies} bytes");
-    let sendfile = sum(&report, "sendfile", Kind::File, Kind::Tcp);
+    let sendfile = report.bytes("sendfile", Kind::File, Kind::Tcp);
     assert_eq!(
         sendfile,
         flow(&report, "sendfile", &nginx.path("www/large.bin")),
         "one file is all that was sent"
     );
-    assert_eq!(sendfile + sum(&report, "write", Kind::Memory, Kind::Tcp), sent);
+    assert_eq!(sendfile + report.bytes("write", Kind::Memory, Kind::Tcp), sent);
 }
 
 #[test]
@@ -119,7 +115,7 @@ fn pythons_web_server_relays_the_file() {
     // It reads pieces of the file and answers by sendto from where they are.
     assert_eq!(report.flow_bytes(None, "read+write", Some(&file), None), 5 * SIZE as u64);
     assert_eq!(report.flow_bytes(None, "read", Some(&file), None), 0);
-    assert_eq!(sum(&report, "read+write", Kind::File, Kind::Tcp), 5 * SIZE as u64);
+    assert_eq!(report.bytes("read+write", Kind::File, Kind::Tcp), 5 * SIZE as u64);
 }
 
 #[test]
@@ -148,7 +144,7 @@ print(sent, listener.getsockname()[1])
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
     let (sent, port) = said.trim().split_once(' ').expect("what python sent, and where");
     assert_eq!(sent, SIZE.to_string());
-    assert_eq!(sum(&report, "sendfile", Kind::File, Kind::Tcp), SIZE as u64);
+    assert_eq!(report.bytes("sendfile", Kind::File, Kind::Tcp), SIZE as u64);
     let peer = format!("127.0.0.1:{port}");
     assert_eq!(report.flow_bytes(None, "sendfile", Some(&file), Some(&peer)), SIZE as u64);
 }
