@@ -35,7 +35,8 @@ fn compared_in_session(zc: &Zc, name: &str, may_lose: bool) {
 }
 
 /// Fixtures that have their tests elsewhere: in storm.rs, and in losses.rs.
-const ELSEWHERE: [&str; 5] = ["storm", "pairs-many", "ring-unseen", "aio-unread", "splice-race"];
+const ELSEWHERE: [&str; 6] =
+    ["storm", "pairs-many", "ring-unseen", "ring-splice-unseen", "aio-unread", "splice-race"];
 
 macro_rules! exactly {
     ($($test:ident: $fixture:literal $(except $($allowed:literal),+)?;)*) => {
@@ -156,6 +157,15 @@ exactly! {
     requests_that_go_on_are_counted_each_time: "ring-multishot";
     the_header_of_a_received_message_is_no_payload: "ring-multishot-message";
     zerocopy_sends_by_a_ring_count_their_bytes_once: "ring-zerocopy";
+    a_file_spliced_by_a_ring_is_one_transfer: "ring-splice";
+    splices_that_a_poller_submits_are_its_processs: "ring-splice-polled";
+    splices_that_wait_to_be_asked_for_are_joined: "ring-splice-deferred";
+    splices_by_a_ring_join_with_calls: "ring-splice-mixed";
+    splices_by_a_ring_count_what_they_moved: "ring-splice-failures";
+    splices_by_a_ring_join_whichever_ends_first: "ring-splice-together";
+    what_was_in_a_pipe_before_a_request_stays_a_leg: "ring-splice-former";
+    bytes_teed_by_a_ring_come_from_their_pipe: "ring-tee";
+    requests_without_an_order_are_legs_and_declared: "ring-splice-unordered" except "pipes_unmatched";
     calls_by_the_32_bit_entry_are_calls_without_rows: "compat-reads" except "compat_calls";
     children_of_every_sort_are_followed_from_birth: "children";
     a_daemon_is_followed_after_its_parents_have_gone: "daemon";

@@ -157,6 +157,22 @@ fn requests_in_a_ring_of_which_no_completion_tells_are_counted_one_by_one() {
     assert_eq!(report.lost("ring_unseen"), 7);
 }
 
+/// What they have put into a pipe comes out of it as a leg; what was put there beside it is joined, or is not.
+#[test]
+fn splices_by_a_ring_of_which_no_completion_tells_are_counted_one_by_one() {
+    const ROUNDS: u64 = 13;
+    let Some((report, expected)) = declared("ring-splice-unseen", &[], "ring_unseen") else { return };
+    assert_eq!(report.lost("ring_unseen"), ROUNDS);
+    let process = report.process(expected.pid);
+    let bytes = |source, destination| {
+        process.row_via("io_uring", "splice", source, destination).map_or(0, |row| row.bytes)
+    };
+    let joined = bytes(Kind::File, Kind::File);
+    assert_eq!(joined + bytes(Kind::File, Kind::Pipe), ROUNDS * 2003, "bytes into the pipe that were seen");
+    assert_eq!(joined + bytes(Kind::Pipe, Kind::File), ROUNDS * 3012, "bytes out of it");
+    assert!(joined == ROUNDS * 2003 || report.lost("pipes_unmatched") > 0, "{joined} joined, and no word");
+}
+
 #[test]
 fn requests_of_linux_aio_that_nobody_reaps_are_counted_one_by_one() {
     let Some((report, _)) = declared("aio-unread", &[], "aio_unread") else { return };

@@ -12,10 +12,12 @@
 
 mod queue;
 mod set;
+mod under_way;
 
 pub use self::{
     queue::Queue,
     set::{PIPES, PipeSet},
+    under_way::{INTO, OUT_OF, UnderWay},
 };
 use crate::{assert_layout, object::ObjectKey, pair::Source};
 
@@ -97,6 +99,10 @@ pub struct View {
     pub since: u32,
     /// 1 when other threads of the process may be between the end of a call and the moment at which it is seen.
     pub races: u32,
+    /// 1 when requests are under way that may move bytes at any time ([`Fifo::is_busy`]).
+    pub busy: u32,
+    /// Always zero.
+    pub reserved: u32,
 }
 
 /// What a pipe holds.
@@ -119,6 +125,8 @@ pub struct Fifo {
     pub waiting: Queue<SEGMENTS>,
     /// What was taken out before it was seen coming.
     pub early: Queue<EARLY>,
+    /// Requests in rings: those that put bytes in, and those that take bytes out.
+    pub under_way: [UnderWay; 2],
 }
 
 impl Fifo {
@@ -131,7 +139,7 @@ impl Fifo {
     /// Whether forgetting the pipe loses something.
     #[inline(always)]
     pub const fn is_wanted(&self) -> bool {
-        self.waiting.joining != 0
+        self.waiting.joining != 0 || self.has_requests()
     }
 
     /// Gives up until the pipe is known to hold nothing else than what is seen.
@@ -140,10 +148,10 @@ impl Fifo {
         self.missed = process;
         self.waiting.clear();
         self.early.clear();
-        self.blind = u32::from(view.content != 0);
+        self.blind = u32::from(view.content != 0 || view.busy != 0);
     }
 
-    /// Gives up, as the kernel's view is not to be had. Says whether bytes of `process` were among what was known.
+    /// Gives up, as the kernel's view is not to be had or says nothing. Says whether bytes of `process` were among what was known.
     #[inline(always)]
     pub fn give_up(&mut self, process: u64) -> bool {
         let missed = self.waiting.has_of(process) || self.blind != 0 && self.missed == process;
@@ -167,7 +175,7 @@ impl Fifo {
     #[inline(always)]
     pub fn push(&mut self, segment: &Segment, view: &View) {
         if self.blind != 0 {
-            if view.content != segment.bytes {
+            if view.content != segment.bytes || view.busy != 0 {
                 self.missed = if segment.joins() { segment.process } else { self.missed };
                 return;
             }
@@ -203,7 +211,7 @@ impl Fifo {
     #[inline(always)]
     pub fn check_take(&mut self, bytes: u64, process: u64, view: &View) -> Step {
         if self.blind != 0 {
-            self.blind = u32::from(view.content != 0);
+            self.blind = u32::from(view.content != 0 || view.busy != 0);
             return Step::Unknown { missed: self.missed == process };
         }
         let known = if self.waiting.bytes < bytes { self.waiting.bytes } else { bytes };
@@ -233,8 +241,12 @@ pub enum Step {
 }
 
 assert_layout!(Segment, 72, [Source, u64, u64, u32, u32, u8, u8, [u8; 6]]);
-assert_layout!(View, 32, [u64, u64, [u32; 4]]);
-assert_layout!(Fifo, 96 + 72 * (SEGMENTS + EARLY), [ObjectKey, u32, u32, u64, u32, u32, Queue<SEGMENTS>, Queue<EARLY>]);
+assert_layout!(View, 40, [u64, u64, [u32; 6]]);
+assert_layout!(
+    Fifo,
+    128 + 72 * (SEGMENTS + EARLY),
+    [ObjectKey, u32, u32, u64, u32, u32, Queue<SEGMENTS>, Queue<EARLY>, [UnderWay; 2]]
+);
 
 #[cfg(test)]
 mod tests;

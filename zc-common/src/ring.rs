@@ -84,10 +84,20 @@ pub const fn operation(opcode: u8) -> Option<Operation> {
     Some(Operation { way, arguments, is_zerocopy: matches!(opcode, SEND_ZC | SENDMSG_ZC) })
 }
 
-/// A request keeps its flags of submission in the lowest bits of its own (`REQ_F_FIXED_FILE` and so on).
+/// A request keeps its flags of submission in the lowest bits of its own (`REQ_F_FIXED_FILE` and so on): its descriptor is
+/// the index of a registered file.
+pub const FIXED_FILE: u32 = 1;
+/// The next request begins when this one has ended.
+pub const LINK: u32 = 1 << 2;
+/// Likewise, also when it has failed.
+pub const HARDLINK: u32 = 1 << 3;
+/// The kernel chooses the buffer.
 pub const BUFFER_SELECT: u32 = 1 << 5;
 /// No completion is posted when it succeeds.
 pub const CQE_SKIP_SUCCESS: u32 = 1 << 6;
+
+/// `io_splice.flags`: the descriptor of the source is the index of a registered file (`SPLICE_F_FD_IN_FIXED`).
+pub const SPLICE_IN_FIXED: u32 = 1 << 31;
 
 /// `io_sr_msg.flags`: one request receives again and again.
 pub const RECV_MULTISHOT: u16 = 1 << 1;
@@ -114,10 +124,16 @@ pub const fn is_repeated(opcode: u8, flags: Option<u16>) -> bool {
     }
 }
 
+/// Whether a request moves bytes of pipes.
+#[inline(always)]
+pub const fn is_splice(opcode: u8) -> bool {
+    matches!(opcode, SPLICE | TEE)
+}
+
 /// Whether a request that has been submitted moves bytes of which no completion will tell; `flags` are the request's.
 #[inline(always)]
 pub const fn is_unseen(opcode: u8, flags: u32) -> bool {
-    let moves = operation(opcode).is_some() || matches!(opcode, SPLICE | TEE);
+    let moves = operation(opcode).is_some() || is_splice(opcode);
     opcode == RECV_ZC || moves && flags & CQE_SKIP_SUCCESS != 0
 }
 

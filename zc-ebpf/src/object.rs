@@ -72,24 +72,8 @@ pub(crate) fn end_of(thread: *mut Thread, task: Typed, fd: u64) -> End {
 /// what was freed last), so number and generation of the inode are compared too.
 #[inline(always)]
 fn lookup(thread: *mut Thread, task: Typed, fd: u64) -> Option<End> {
+    let file = file_at(task, fd)?;
     let fd = fd as u32;
-    let files: Typed = typed!(task, task_files);
-    if files.is_null() {
-        return None;
-    }
-    let table: Typed = typed!(files, files_fdt);
-    if table.is_null() {
-        return None;
-    }
-    let size: u32 = typed!(table, fdtable_max_fds);
-    if fd >= size {
-        return None;
-    }
-    let array: u64 = typed!(table, fdtable_fd);
-    let file: u64 = probe_at(array + u64::from(fd) * 8)?;
-    if file == 0 {
-        return None;
-    }
     let (found, direct) = identify_open(file)?;
 
     // SAFETY: map memory, only this thread's.
@@ -113,6 +97,47 @@ fn lookup(thread: *mut Thread, task: Typed, fd: u64) -> Option<End> {
         };
     }
     Some(End { kind: slot.kind, direct, object: slot.object })
+}
+
+/// The `struct file` of descriptor `fd`.
+#[inline(always)]
+pub(crate) fn file_at(task: Typed, fd: u64) -> Option<u64> {
+    let fd = fd as u32;
+    let files: Typed = typed!(task, task_files);
+    if files.is_null() {
+        return None;
+    }
+    let table: Typed = typed!(files, files_fdt);
+    if table.is_null() {
+        return None;
+    }
+    let size: u32 = typed!(table, fdtable_max_fds);
+    if fd >= size {
+        return None;
+    }
+    let array: u64 = typed!(table, fdtable_fd);
+    probe_at(array + u64::from(fd) * 8).filter(|&file| file != 0)
+}
+
+/// Which pipe a file is; inode 0 when it is none.
+#[inline(always)]
+pub(crate) fn pipe_of_file(file: u64) -> ObjectKey {
+    try_pipe_of_file(file).unwrap_or(ObjectKey { inode: 0, number: 0, generation: 0, root: 0 })
+}
+
+#[inline(always)]
+fn try_pipe_of_file(file: u64) -> Option<ObjectKey> {
+    if file == 0 {
+        return None;
+    }
+    let File { inode, number, generation, .. } = identify(file)?;
+    let mode: u16 = probe!(inode, inode_i_mode)?;
+    (Kind::of_inode(mode, 0, 0) == Some(Kind::Pipe)).then_some(ObjectKey {
+        inode,
+        number,
+        generation,
+        root: 0,
+    })
 }
 
 /// Which pipe descriptor `fd` was when it was looked at last; inode 0 when it was none.

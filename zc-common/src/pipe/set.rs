@@ -1,6 +1,6 @@
 //! Where the pipes are that hold something.
 
-use super::Fifo;
+use super::{Fifo, UnderWay};
 use crate::{assert_layout, object::ObjectKey};
 
 /// Pipes of one set.
@@ -74,6 +74,7 @@ impl PipeSet {
         fifo.missed = 0;
         fifo.waiting.clear();
         fifo.early.clear();
+        fifo.under_way = [UnderWay::NONE; 2];
         claimed
     }
 }

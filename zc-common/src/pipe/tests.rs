@@ -62,7 +62,15 @@ impl Pipe {
             slots.filter(from).map(|(_, (slot, _))| slot.len() as u64).sum()
         };
         let head = self.tail.wrapping_add(self.slots.len() as u32);
-        View { content: bytes(self.tail), fresh: bytes(since), tail: self.tail, head, since, races }
+        View {
+            content: bytes(self.tail),
+            fresh: bytes(since),
+            tail: self.tail,
+            head,
+            since,
+            races,
+            ..View::default()
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! are in `zc_common::pipe`.
 
 mod held;
+pub(super) mod requests;
 mod through;
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
@@ -12,12 +13,15 @@ use zc_common::{
     object::ObjectKey,
     pair::Source,
     path::{Kind, Path},
-    pipe::{SHARES_SLOT, Segment, View},
+    pipe::{INTO, SHARES_SLOT, Segment, View},
     row::{MESSAGE_SOURCE, RING_DESTINATION, RING_SOURCE, RowKey, SOURCE_FLAGS},
     thread::{Thread, memory_id},
 };
 
-use self::through::{drain, fill};
+use self::{
+    requests::{order, zc_pipe_over},
+    through::{drain, fill},
+};
 use super::memory::{self, Memory, Shape};
 use crate::{
     kernel::{Typed, current, typed, user_registers},
@@ -70,6 +74,12 @@ struct Move {
     flags: u32,
     /// Whether that row found room.
     added: u32,
+    /// How it stands among others on its pipes: `order`.
+    order: u32,
+    /// Always zero.
+    reserved: u32,
+    /// Which chain the request is of, 0 when that is not known or when it is a call.
+    chain: u64,
 }
 
 #[map]
@@ -112,6 +122,7 @@ pub(super) extern "C" fn zc_pipe_call(thread: *mut Thread, path: u64, bytes: u64
     zc_pipe_side(thread, first, &raw mut run.from);
     zc_pipe_side(thread, second, &raw mut run.into);
     let path = if is_tee { Path::Tee } else { Path::Splice };
+    run.is_call();
     run.begin(thread, task, &HandOn { path, bytes, calls: 1, in_ring: false, costs }, 0);
     zc_pipe_move(thread, run);
     0
@@ -150,6 +161,7 @@ fn vmsplice(
         pipe: ObjectKey { inode: 0, number: 0, generation: 0, root: 0 },
     };
     zc_pipe_side(thread, fd, &raw mut run.from);
+    run.is_call();
     if object::is_writable(thread, fd) {
         run.into = run.from;
         run.from = memory;
@@ -167,6 +179,13 @@ fn vmsplice(
 }
 
 impl Move {
+    /// It is seen as soon as it has moved its bytes.
+    #[inline(always)]
+    fn is_call(&mut self) {
+        self.order = order::CALL;
+        self.chain = 0;
+    }
+
     /// Makes the leg of the call, with `flags` beside those of its ends.
     #[inline(always)]
     fn begin(&mut self, thread: *mut Thread, task: Typed, what: &HandOn, flags: u8) {
@@ -210,7 +229,8 @@ impl Move {
             object: self.entry.key.source,
             kind: self.from.end.kind,
             flags: self.entry.key.flags & SOURCE_FLAGS,
-            calls: self.entry.calls,
+            // A request counts here, too: user space knows it by its flags.
+            calls: if self.order == order::CALL { self.entry.calls } else { 1 },
             voluntary: costs.voluntary,
             involuntary: costs.involuntary,
             minor: costs.minor,
@@ -247,8 +267,15 @@ extern "C" fn zc_pipe_move(thread: *mut Thread, run: *mut Move) -> u64 {
     } else {
         run.count_leg(thread);
     }
+    if run.bytes == 0 || run.into.pipe.inode == 0 {
+        return u64::from(run.added);
+    }
     // Bytes that are in no row must not come back as part of another.
-    if run.bytes != 0 && run.added != 0 && run.into.pipe.inode != 0 {
+    if run.added == 0 {
+        if run.order == order::NOTED {
+            zc_pipe_over(&raw const run.into.pipe, INTO as u64, 1);
+        }
+    } else {
         run.segment = Segment {
             source: run.source(run.entry.own),
             process: run.process,
@@ -289,6 +316,7 @@ pub(super) extern "C" fn zc_pipe_passed(thread: *mut Thread, bytes: u64, is_in: 
     run.process = 0;
     run.bytes = bytes;
     run.joins = 0;
+    run.is_call();
     if is_in != 0 {
         run.into.pipe = pipe;
         run.segment = Segment { bytes, flags: SHARES_SLOT, ..Segment::NONE };

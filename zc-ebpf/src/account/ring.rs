@@ -14,8 +14,8 @@ use zc_common::{
     loss::Loss,
     path::Kind,
     ring::{
-        Arguments, BUNDLE, CQE_BUFFER, CQE_MORE, CQE_NOTIFICATION, Operation, RECVMSG, SEND_VECTORIZED, Way,
-        is_repeated, is_unseen, operation,
+        Arguments, BUNDLE, CQE_BUFFER, CQE_MORE, CQE_NOTIFICATION, HARDLINK, LINK, Operation, RECVMSG,
+        SEND_VECTORIZED, Way, is_repeated, is_splice, is_unseen, operation,
     },
     row::{RING_DESTINATION, RING_SOURCE},
 };
@@ -24,6 +24,7 @@ use super::{
     later,
     leg::{self, Leg},
     memory::{Memory, Shape},
+    pipe::requests,
 };
 use crate::{
     kernel::{Typed, current, global, probe, probe_at, probe_both, probe_user, typed},
@@ -78,6 +79,9 @@ pub(crate) fn submitted(request: u64) -> Option<()> {
     if is_unseen(opcode, flags) {
         lose(Loss::RingUnseen);
     }
+    if is_splice(opcode) || flags & (LINK | HARDLINK) != 0 {
+        requests::submitted(request, opcode, flags);
+    }
     if !is_repeated(opcode, None) || !is_repeated(opcode, message_flags(request)) {
         return None;
     }
@@ -104,6 +108,15 @@ pub(crate) fn submitted(request: u64) -> Option<()> {
 #[inline(always)]
 pub(crate) fn completed(task: Typed, completion: &Completion) {
     let Completion { ring, request, user_data, result, flags } = *completion;
+    let opcode: u8 = if request == 0 { 0 } else { probe!(request, io_kiocb_opcode).unwrap_or(0) };
+    if is_splice(opcode) {
+        if requests::zc_pipe_completed(request, opcode.into(), i64::from(result)) != 0
+            && let Some(thread) = thread::find(task)
+        {
+            requests::count(thread);
+        }
+        return;
+    }
     let what = zc_ring_leg(ring, request, user_data, i64::from(result), u64::from(flags));
     if what != leg::NOTHING
         && let Some(thread) = thread::find(task)

@@ -145,7 +145,7 @@ const PF_USER_WORKER: u32 = 0x4000;
 
 /// Whether the kernel made this thread.
 #[inline(always)]
-fn is_kernels_own(task: Typed) -> bool {
+pub(super) fn is_kernels_own(task: Typed) -> bool {
     let flags: u32 = typed!(task, task_flags);
     flags & (PF_IO_WORKER | PF_USER_WORKER) != 0
 }

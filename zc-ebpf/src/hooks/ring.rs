@@ -3,10 +3,12 @@
 use aya_ebpf::{EbpfContext as _, macros::btf_tracepoint, programs::BtfTracePointContext};
 use zc_common::{loss::Loss, ring::Form};
 
+use super::process::is_kernels_own;
 use crate::{
     account::ring::{self, Completion},
     kernel::{address_at, current, global, probe_at, typed},
     maps::{is_traced, lose},
+    thread,
 };
 
 /// `io_uring_complete(struct io_ring_ctx *ctx, void *req, struct io_uring_cqe *cqe)`, before Linux 6.16
@@ -43,7 +45,11 @@ pub(crate) fn zc_ring_submit(ctx: BtfTracePointContext) -> i32 {
     let task = current();
     let tgid: u32 = typed!(task, task_tgid);
     if is_traced(tgid) {
-        ring::submitted(ctx.arg(0));
+        // A poller may do nothing else that is seen, and yet has its share in what the process costs.
+        if is_kernels_own(task) {
+            thread::find_or_create(task, tgid);
+        }
+        ring::submitted(address_at(ctx.as_ptr().cast(), 0));
     }
     0
 }

@@ -243,9 +243,12 @@ impl Entries {
                 let leg = wanted.entry(leg).or_default();
                 leg.bytes += pair.bytes;
                 leg.transfers += pair.own.calls;
-                leg.taken.add(&pair.own);
                 // They were added as they were put into the pipe, and a transfer is what came out.
                 pair.transfers = pair.transfers.min(pair.own.calls.max(1));
+                if key.has(RING_DESTINATION) {
+                    pair.own.calls = 0;
+                }
+                leg.taken.add(&pair.own);
             }
             let leg = wanted.entry(leg).or_default();
             leg.bytes += pair.bytes;

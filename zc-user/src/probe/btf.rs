@@ -221,8 +221,20 @@ const OPTIONAL: &[(&str, &str, Field)] = members![
     "io_kiocb"."flags" => io_kiocb_flags,
     "io_kiocb"."ctx" => io_kiocb_ctx,
     "io_kiocb"."cqe.user_data" => io_kiocb_cqe_user_data,
+    "io_kiocb"."cqe.fd" => io_kiocb_cqe_fd,
     "io_kiocb"."async_data" => io_kiocb_async_data,
+    "io_ring_ctx"."submit_state.link.head" => io_ring_ctx_submit_state_link_head,
+    // Linux 6.13
+    "io_ring_ctx"."file_table.data.nodes" => io_ring_ctx_file_table_data_nodes,
+    "io_ring_ctx"."file_table.data.nr" => io_ring_ctx_file_table_data_nr,
+    "io_rsrc_node"."file_ptr" => io_rsrc_node_file_ptr,
+    "io_splice"."rsrc_node" => io_splice_rsrc_node,
+    // Before.
+    "io_ring_ctx"."file_table.files" => io_ring_ctx_file_table_files,
+    "io_ring_ctx"."nr_user_files" => io_ring_ctx_nr_user_files,
     // Types of files of the kernel's own that other files do not know.
+    "io_splice"."splice_fd_in" => io_splice_splice_fd_in,
+    "io_splice"."flags" => io_splice_flags,
     "io_rw"."addr" => io_rw_addr,
     "io_sr_msg"."buf" => io_sr_msg_buf,
     "io_sr_msg"."done_io" => io_sr_msg_done_io,

@@ -1,9 +1,11 @@
 //! Putting bytes into a pipe and taking them out of it.
 
+use core::ptr::null_mut;
+
 use zc_common::{
     loss::Loss,
     pair::Source,
-    pipe::{EARLY, Fifo, SEGMENTS, Segment, Step},
+    pipe::{EARLY, Fifo, INTO, OUT_OF, SEGMENTS, Segment, Step},
     row::{SOURCE_FLAGS, SPECIAL, THROUGH_UNNAMED},
     thread::Thread,
 };
@@ -11,6 +13,7 @@ use zc_common::{
 use super::{
     Move,
     held::{Held, look},
+    requests::{order, zc_pipe_order},
 };
 use crate::{maps::lose, row, thread::CallCosts};
 
@@ -32,16 +35,18 @@ extern "C" fn zc_pipe_drain(thread: *mut Thread, run: *mut Move) -> u64 {
     let run = unsafe { &mut *run };
     run.left = run.bytes;
     run.leg = 0;
-    let may_be_early = run.joins != 0 && run.view.races != 0;
     let Some(held) = Held::lock(&run.from.pipe) else {
         zc_pipe_rest(thread, run);
         return 0;
     };
     let mut fifo = held.find(&run.from.pipe);
-    let mut follows = true;
+    let mut follows = zc_pipe_order(fifo.unwrap_or(null_mut()), run, OUT_OF as u64) != 0;
+    let may_be_early = run.joins != 0 && run.view.races != 0 && follows;
     if let Some(fifo) = fifo {
-        // SAFETY: map memory, used by this program alone.
-        follows = take(thread, run, unsafe { &mut *fifo });
+        if follows {
+            // SAFETY: map memory, used by this program alone.
+            follows = take(thread, run, unsafe { &mut *fifo });
+        }
     } else if may_be_early {
         fifo = Some(held.find_or_claim(&run.from.pipe));
     }
@@ -60,7 +65,7 @@ extern "C" fn zc_pipe_drain(thread: *mut Thread, run: *mut Move) -> u64 {
                     object: run.entry.key.destination,
                     kind: run.into.end.kind,
                     flags: run.entry.key.flags,
-                    calls: run.entry.calls,
+                    calls: if run.order == order::CALL { run.entry.calls } else { 1 },
                     voluntary,
                     involuntary,
                     minor,
@@ -214,14 +219,15 @@ extern "C" fn zc_pipe_fill(thread: *mut Thread, run: *mut Move) -> u64 {
     // SAFETY: this CPU's, and nothing interrupts it to begin another.
     let run = unsafe { &mut *run };
     let Some(held) = Held::lock(&run.into.pipe) else { return 0 };
-    let found = if run.segment.joins() {
-        Some(held.find_or_claim(&run.into.pipe))
-    } else {
-        held.find(&run.into.pipe)
-    };
-    if let Some(fifo) = found {
-        // SAFETY: map memory, used by this program alone.
-        put(thread, run, unsafe { &mut *fifo });
+    let mut found = held.find(&run.into.pipe);
+    if zc_pipe_order(found.unwrap_or(null_mut()), run, INTO as u64) != 0 {
+        if run.segment.joins() && found.is_none() {
+            found = Some(held.find_or_claim(&run.into.pipe));
+        }
+        if let Some(fifo) = found {
+            // SAFETY: map memory, used by this program alone.
+            put(thread, run, unsafe { &mut *fifo });
+        }
     }
     held.unlock(found);
     1

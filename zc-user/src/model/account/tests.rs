@@ -3,14 +3,14 @@
 use proptest::prelude::*;
 use zc_common::{
     path::{Kind, Path},
-    row::{Costs, DIRECT_SOURCE, RowKey, RowValue},
+    row::{Costs, DIRECT_SOURCE, RING_DESTINATION, RING_SOURCE, RowKey, RowValue, SPECIAL},
 };
 
 use super::*;
 use crate::model::{
     fixture::{samples, totals},
     reason::Reason,
-    report::{End, Verdict},
+    report::{End, Verdict, Via},
     samples::{ObjectSample, Row},
 };
 
@@ -114,6 +114,31 @@ fn direct_reads_are_legs_of_their_own_when_pairs_take_from_them() {
     let (_, _, _, leg) = path(&report, 1);
     assert_eq!((leg.bytes, leg.cpu_copied_bytes, leg.verdict), (100, Some(100), Verdict::Copied));
     assert_eq!(report.lost[LOST_UNPAIRED], 0);
+}
+
+/// As requests, all of it is no call; and yet both legs lose a transfer.
+#[test]
+fn requests_that_were_joined_late_take_from_both_legs() {
+    const PIPE: (Kind, u32) = (Kind::Pipe, 3);
+    let flagged = |from, to, flags| {
+        let mut leg = row(Path::Splice, from, to, 100, 0);
+        leg.key.flags = flags;
+        leg.value.transfers = 1;
+        leg
+    };
+    let mut joined = flagged((Kind::File, 1), (Kind::Tcp, 2), RING_SOURCE | RING_DESTINATION | SPECIAL);
+    joined.key.through = PIPE.1;
+    joined.value.own = calls(1);
+    let report = report_of(vec![
+        flagged((Kind::File, 1), PIPE, RING_SOURCE),
+        flagged(PIPE, (Kind::Tcp, 2), RING_DESTINATION),
+        taking(joined, calls(1)),
+    ]);
+    let (_, from, to, figures) = path(&report, 0);
+    assert_eq!((from, to), (Kind::File, Kind::Tcp));
+    assert_eq!((figures.bytes, figures.transfers, figures.syscalls), (100, 1, 0));
+    assert_eq!(report.processes[0].paths[0].via, Via::IoUring);
+    assert_eq!((report.processes[0].paths.len(), report.lost[LOST_UNPAIRED]), (1, 0));
 }
 
 #[test]
