@@ -13,7 +13,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 }
 
 /// Every loss that can be declared, zero or not.
-pub const LOST: [&str; 14] = [
+pub const LOST: [&str; 15] = [
     "ring_full",
     "rows_full",
     "threads_full",
@@ -27,6 +27,7 @@ pub const LOST: [&str; 14] = [
     "pipes_unmatched",
     "ring_unseen",
     "aio_unread",
+    "zerocopy_unmatched",
     "missed_runs",
 ];
 

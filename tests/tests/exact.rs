@@ -96,6 +96,12 @@ exactly! {
     an_event_loop_pairs_on_each_of_its_connections: "messages-loop" except "flows_overflow";
     buffers_that_a_pool_of_threads_sends_pair: "messages-pool";
     zerocopy_that_is_not_set_on_the_socket_is_a_copy: "zerocopy-unset";
+    what_loopback_copies_is_reported_as_copied: "zerocopy-tcp";
+    reports_that_nobody_reads_are_told_apart: "zerocopy-joined";
+    sends_that_share_a_report_are_counted_each: "zerocopy-shared";
+    datagrams_are_copied_or_not_one_by_one: "zerocopy-udp";
+    reports_with_the_answer_of_another_are_told_apart: "zerocopy-udp-joined";
+    what_is_not_reported_stays_unknown: "zerocopy-closed";
     memory_of_other_processes_is_copied_once: "process-memory";
     requests_of_linux_aio_are_counted_when_they_are_reaped: "aio";
     a_relay_is_one_row_that_was_copied_twice: "pairs-relay";
@@ -166,6 +172,7 @@ exactly! {
     what_was_in_a_pipe_before_a_request_stays_a_leg: "ring-splice-former";
     bytes_teed_by_a_ring_come_from_their_pipe: "ring-tee";
     requests_without_an_order_are_legs_and_declared: "ring-splice-unordered" except "pipes_unmatched";
+    notifications_of_a_ring_tell_what_was_copied: "ring-zerocopy-reported";
     calls_by_the_32_bit_entry_are_calls_without_rows: "compat-reads" except "compat_calls";
     children_of_every_sort_are_followed_from_birth: "children";
     a_daemon_is_followed_after_its_parents_have_gone: "daemon";

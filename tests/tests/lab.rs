@@ -43,7 +43,7 @@ const SOMETIMES: &[(&[&str], &str, &str)] = &[
     (&["mmap-read"], "path", "zc does not follow"),
     (&["mmap-read", "appends", "demand-paging", "shared-mapping"], "cpu_copies", "zc does not follow"),
     (&["mmap-read", "demand-paging", "shared-mapping"], "device_reads", "zc does not follow"),
-    (&["splice", "tee", "vmsplice", "send-zerocopy"], "cpu_copies", "not witnessed yet"),
+    (&["splice", "tee", "vmsplice"], "cpu_copies", "not witnessed yet"),
     (&["send-zerocopy"], "cpu_copies", "the kernel reported that it copied"),
     (&["mmap-read", "demand-paging", "shared-mapping"], "device_reads", "zc did not count"),
     // The reports of the last sends come when they come.

@@ -33,11 +33,13 @@ pub enum Loss {
     /// A request of Linux AIO that was not seen to be reaped, or a call that reaped more than are followed, or some that
     /// could not be read back: their bytes are in no row.
     AioUnread = 12,
+    /// A zero-copy send that could not be told from others, or what the kernel reported of it: its bytes stay unknown.
+    ZerocopyUnmatched = 13,
 }
 
 impl Loss {
     /// Every counter, in the order of the report.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::RingFull,
         Self::RowsFull,
         Self::ThreadsFull,
@@ -51,6 +53,7 @@ impl Loss {
         Self::PipesUnmatched,
         Self::RingUnseen,
         Self::AioUnread,
+        Self::ZerocopyUnmatched,
     ];
 
     /// The name of the counter in the report.
@@ -69,6 +72,7 @@ impl Loss {
             Self::PipesUnmatched => "pipes_unmatched",
             Self::RingUnseen => "ring_unseen",
             Self::AioUnread => "aio_unread",
+            Self::ZerocopyUnmatched => "zerocopy_unmatched",
         }
     }
 }

@@ -103,6 +103,8 @@ pub const SPLICE_IN_FIXED: u32 = 1 << 31;
 pub const RECV_MULTISHOT: u16 = 1 << 1;
 /// `io_sr_msg.flags`: one completion for several provided buffers.
 pub const BUNDLE: u16 = 1 << 4;
+/// `io_sr_msg.flags`: the notification of a zero-copy send tells whether the kernel copied.
+pub const SEND_REPORT_USAGE: u16 = 1 << 3;
 /// `io_sr_msg.flags`: the buffer of a send is a vector (Linux 6.17).
 pub const SEND_VECTORIZED: u16 = 1 << 5;
 

@@ -15,7 +15,10 @@ pub struct Session {
     pub sees_last_switch: u64,
     /// Set by user space when the program on user-mode page faults is attached.
     pub sees_user_faults: u64,
+    /// Parts of zero-copy sends that were kept for a report, and not taken out again: more than there are when some
+    /// were forgotten.
+    pub sends_waiting: u64,
 }
 
-assert_layout!(Session, 32, [[u64; 4]]);
+assert_layout!(Session, 40, [[u64; 5]]);
 pod!(Session);

@@ -196,6 +196,13 @@ pub(crate) fn sock_of(thread: *mut Thread, fd: u64) -> Option<u64> {
     probe!(socket, socket_sk).filter(|&sock| sock != 0)
 }
 
+/// The inode number of a descriptor that was just looked up.
+#[inline(always)]
+pub(crate) fn number_of(thread: *mut Thread, fd: u64) -> u64 {
+    // SAFETY: map memory, only this thread's.
+    unsafe { (*thread).descriptors[fd as usize & (DESCRIPTORS - 1)].number }
+}
+
 /// A later look at the descriptor finds its flow unnamed.
 #[inline(always)]
 pub(crate) fn forget_name(thread: *mut Thread, fd: u64) {

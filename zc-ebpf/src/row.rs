@@ -14,6 +14,7 @@ use zc_common::{
 };
 
 use crate::{
+    account::zerocopy,
     kernel::{Typed, fetch_add, global, typed},
     maps::{PROCESSES, ROWS, lose},
     thread::CallCosts,
@@ -169,8 +170,12 @@ extern "C" fn zc_row_add(thread: *mut Thread, entry: *mut Entry) -> u64 {
         row.by_reference += entry.by_reference;
         row.transfers += u64::from(entry.bytes > 0);
         row.own.calls += u64::from(entry.calls);
-        if entry.own.by_device != 0 && is_direct(&entry.key) {
-            row.by_reference += entry.bytes;
+        if entry.own.by_device != 0 {
+            if is_direct(&entry.key) {
+                row.by_reference += entry.bytes;
+            } else if entry.key.path == Path::SendZerocopy as u8 {
+                zerocopy::note(thread, &entry.key, entry.bytes);
+            }
         }
         if !entry.own.is_zero() {
             add_costs(&mut row.own, &entry.own);

@@ -58,7 +58,7 @@ pub(crate) struct CallCosts {
     pub(crate) major: u32,
     pub(crate) device_read_bytes: u32,
     /// Not zero when the device itself moved all bytes of the call between storage and the call's own memory: no cost,
-    /// but it comes with them.
+    /// but it comes with them. Of a zero-copy send: the kernel will report on it.
     pub(crate) by_device: u32,
 }
 

@@ -6,7 +6,7 @@
 
 use zc_common::thread::Thread;
 
-use super::{memory, pipe};
+use super::{memory, pipe, zerocopy};
 
 /// Memory was filled; the walk through it has begun.
 pub(super) const PUT: u64 = 1;
@@ -16,6 +16,8 @@ pub(super) const TAKE: u64 = 2;
 pub(super) const PIPE_IN: u64 = 4;
 /// Bytes came out of a pipe.
 pub(super) const PIPE_OUT: u64 = 8;
+/// The kernel will report on what was sent, and everything of it is in its rows.
+pub(super) const SENT: u64 = 16;
 
 /// Does what is left of a call, whose pipe, if it has one, is its first argument.
 #[inline(always)]
@@ -27,6 +29,9 @@ pub(super) fn finish_call(thread: *mut Thread, left: u64, bytes: u64) {
         pipe::zc_pipe_passed(thread, bytes, left & PIPE_IN);
     }
     finish(thread, left);
+    if left & SENT != 0 {
+        zerocopy::zc_sent(thread);
+    }
 }
 
 /// The same, of what has no pipe.

@@ -10,6 +10,7 @@ use zc_common::{
 };
 
 use super::{
+    later::SENT,
     memory::{self, Memory},
     read_write::{read, write, write_as},
 };
@@ -104,7 +105,9 @@ extern "C" fn zc_send_zerocopy(thread: *mut Thread, leg: *const Leg) -> u64 {
         return 0;
     }
     // SAFETY: callers pass references.
-    write_as(thread, current(), unsafe { &*leg }, Path::SendZerocopy, Path::SendZerocopy)
+    let leg = unsafe { &*leg };
+    let left = write_as(thread, current(), leg, Path::SendZerocopy, Path::SendZerocopy);
+    if leg.costs.by_device == 0 { left } else { left | SENT }
 }
 
 /// Bytes were put into memory, and stay where they came from (`MSG_PEEK`): they count when they are read. A global

@@ -10,6 +10,7 @@ use zc_common::{
 use super::{
     leg::{self, Leg},
     memory::{Memory, Shape, bytes_of_messages},
+    zerocopy,
 };
 use crate::{
     arch::{self, MessageCall},
@@ -76,7 +77,7 @@ pub(super) extern "C" fn zc_message_call(thread: *mut Thread, result: i64) -> u6
             if message_flags(call, registers) & MSG_ZEROCOPY == 0 {
                 leg::WRITE
             } else {
-                zerocopy(thread, leg)
+                send_zerocopy(thread, leg)
             }
         }
         MessageCall::ReadProcess => leg::READ,
@@ -91,12 +92,16 @@ pub(super) extern "C" fn zc_message_call(thread: *mut Thread, result: i64) -> u6
 /// What was sent with `MSG_ZEROCOPY`, which the kernel ignores where `SO_ZEROCOPY` is not set: on a kind of socket that has no
 /// such option, and where nobody has asked for it.
 #[inline(always)]
-fn zerocopy(thread: *mut Thread, leg: &mut Leg) -> u64 {
+fn send_zerocopy(thread: *mut Thread, leg: &mut Leg) -> u64 {
     let bit = global!(OFFSETS.sock_zerocopy_bit);
-    let flags: Option<u64> = object::sock_of(thread, leg.fd)
-        .and_then(|sock| probe_at(sock + u64::from(global!(OFFSETS.sock_skc_flags))));
+    let sock = object::sock_of(thread, leg.fd);
+    let flags: Option<u64> =
+        sock.and_then(|sock| probe_at(sock + u64::from(global!(OFFSETS.sock_skc_flags))));
     // What is not known is not said to have been copied.
     if bit > 63 || flags.is_none_or(|flags| flags >> bit & 1 != 0) {
+        if let Some(sock) = sock {
+            zerocopy::begin_call(thread, leg, sock);
+        }
         leg::SEND_ZEROCOPY
     } else {
         leg.flags |= SPECIAL;

@@ -10,6 +10,7 @@ pub(crate) mod pipe;
 pub(crate) mod read_write;
 pub(crate) mod ring;
 mod transfer;
+pub(crate) mod zerocopy;
 
 use zc_common::{config::COUNT_CALLS, loss::Loss, path::Path};
 

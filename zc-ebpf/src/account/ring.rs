@@ -15,7 +15,7 @@ use zc_common::{
     path::Kind,
     ring::{
         Arguments, BUNDLE, CQE_BUFFER, CQE_MORE, CQE_NOTIFICATION, HARDLINK, LINK, Operation, RECVMSG,
-        SEND_VECTORIZED, Way, is_repeated, is_splice, is_unseen, operation,
+        SEND_REPORT_USAGE, SEND_VECTORIZED, Way, is_repeated, is_splice, is_unseen, operation,
     },
     row::{RING_DESTINATION, RING_SOURCE},
 };
@@ -25,6 +25,7 @@ use super::{
     leg::{self, Leg},
     memory::{Memory, Shape},
     pipe::requests,
+    zerocopy,
 };
 use crate::{
     kernel::{Typed, current, global, probe, probe_at, probe_both, probe_user, typed},
@@ -121,7 +122,11 @@ pub(crate) fn completed(task: Typed, completion: &Completion) {
     if what != leg::NOTHING
         && let Some(thread) = thread::find(task)
     {
-        later::finish(thread, leg::count(thread, what));
+        let left = leg::count(thread, what);
+        later::finish(thread, left);
+        if left & later::SENT != 0 {
+            zerocopy::requested();
+        }
     }
 }
 
@@ -138,6 +143,8 @@ extern "C" fn zc_ring_leg(ring: u64, request: u64, user_data: u64, result: i64, 
 fn try_leg(completion: &Completion) -> Option<u64> {
     let Completion { ring, user_data, result, flags, .. } = *completion;
     if flags & CQE_NOTIFICATION != 0 {
+        // `IORING_NOTIF_USAGE_ZC_COPIED`
+        zerocopy::zc_notified(ring, user_data, u64::from(result < 0));
         return None;
     }
     let request = if completion.request != 0 {
@@ -173,6 +180,9 @@ fn try_leg(completion: &Completion) -> Option<u64> {
     }
     // A message without payload has a result, too.
     if i64::from(result) <= header as i64 {
+        if operation.is_zerocopy && flags & CQE_MORE != 0 {
+            zerocopy::zc_requested(ring, user_data, 0);
+        }
         return None;
     }
     let task = current();
@@ -186,7 +196,8 @@ fn try_leg(completion: &Completion) -> Option<u64> {
         memory_of(request, operation, &end, flags)
     };
     let is_read = operation.way == Way::Read;
-    *leg::place()? = Leg {
+    let leg = leg::place()?;
+    *leg = Leg {
         end,
         fd: NO_DESCRIPTOR,
         memory: memory.unwrap_or(Memory::new(Shape::Nowhere, 0)),
@@ -195,6 +206,10 @@ fn try_leg(completion: &Completion) -> Option<u64> {
         flags: if is_read { RING_SOURCE } else { RING_DESTINATION },
         costs: CallCosts::NONE,
     };
+    if operation.is_zerocopy && flags & CQE_MORE != 0 {
+        let is_reported = self::message_flags(request).is_some_and(|flags| flags & SEND_REPORT_USAGE != 0);
+        zerocopy::begin_request(leg, ring, user_data, is_reported);
+    }
     Some(match (operation.way, operation.is_zerocopy) {
         (Way::Read, _) => leg::READ,
         // Pages or copies: a copy must not be made up.

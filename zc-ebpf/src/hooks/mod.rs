@@ -7,3 +7,4 @@ mod ring;
 mod sched;
 mod storage;
 mod syscalls;
+mod zerocopy;

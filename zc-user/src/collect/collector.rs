@@ -7,15 +7,17 @@ use std::{
 };
 
 use aya::{
-    maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf},
     programs::Program,
 };
 use jiff::Timestamp;
 use zc_common::{
     loss::Loss,
-    maps::{EVENTS, LOST, ROWS, THREADS},
+    maps::{EVENTS, LOST, ROWS, SESSION, THREADS},
     row::{Costs, RowKey, RowValue, VALUE_CALLS_COUNTED, VALUE_FAULTS_COUNTED, VALUE_STORAGE_COUNTED},
+    session::Session as SessionValue,
     thread::Thread,
+    zerocopy::{REPORTED, Reported, SENDS, Send, SendKey},
 };
 
 use super::{live, state::State};
@@ -129,7 +131,22 @@ impl Collector {
                 self.state.row(key, &value);
             }
         }
+        let map = self.session.ebpf.map(REPORTED).ok_or_else(|| no_map(REPORTED))?;
+        let reports: HashMap<_, RowKey, Reported> = HashMap::try_from(map)?;
+        for report in &reports {
+            let (key, value) = report?;
+            self.state.reported(&key, value);
+        }
         Ok(())
+    }
+
+    /// Zero-copy sends that were forgotten before they were reported on.
+    fn forgotten_sends(&self) -> Result<u64, MapError> {
+        let map = self.session.ebpf.map(SESSION).ok_or_else(|| no_map(SESSION))?;
+        let waiting = Array::<_, SessionValue>::try_from(map)?.get(&0, 0)?.sends_waiting;
+        let map = self.session.ebpf.map(SENDS).ok_or_else(|| no_map(SENDS))?;
+        let sends: HashMap<_, SendKey, Send> = HashMap::try_from(map)?;
+        Ok(waiting.saturating_sub(sends.keys().flatten().count() as u64))
     }
 
     fn live_totals(&self) -> Result<Vec<ThreadTotals>, MapError> {
@@ -175,6 +192,7 @@ impl Collector {
             let count = counters.get(&(loss as u32), 0)?.iter().sum();
             lost.insert(loss.name().to_owned(), count);
         }
+        *lost.entry(Loss::ZerocopyUnmatched.name().to_owned()).or_default() += self.forgotten_sends()?;
         lost.insert("missed_runs".to_owned(), bpf.missed);
         lost.insert("malformed_records".to_owned(), self.state.malformed);
         Ok(lost)

@@ -6,6 +6,7 @@ use zc_common::{
     path::Path,
     record::{ARGS_BYTES, ExecRecord, ProcessRecord},
     row::{RowKey, RowValue},
+    zerocopy::Reported,
 };
 
 use super::{
@@ -79,6 +80,15 @@ impl State {
         sum.own.add(&value.own);
         sum.taken.add(&value.taken);
         self.process((value.tgid, value.process_start_ns));
+    }
+
+    /// Takes in what was reported on the sends of a row.
+    pub fn reported(&mut self, key: &RowKey, reported: Reported) {
+        // A row that was lost is counted as that.
+        if let Some(sum) = self.rows.get_mut(key) {
+            sum.copied += reported.copied;
+            sum.by_reference += reported.by_reference;
+        }
     }
 
     /// All rows.

@@ -159,6 +159,15 @@ pub const HOOKS: &[Hook] = &[
         purpose: "what storage had to deliver for the calls of a path",
     },
     Hook {
+        name: "inet_sk_error_report",
+        program: "zc_zerocopy_report",
+        method: Method::TpBtf,
+        targets: &["inet_sk_error_report"],
+        when: When::Always,
+        required: false,
+        purpose: "what the kernel reports on sends with MSG_ZEROCOPY",
+    },
+    Hook {
         name: "io_uring_complete",
         program: "zc_ring_complete",
         method: Method::TpBtf,

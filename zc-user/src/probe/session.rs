@@ -337,6 +337,9 @@ fn useless(hook: &Hook, layout: &Layout) -> Option<&'static str> {
         "block_bio_queue" if offsets.task_ioac_read_bytes == 0 => Some(
             "this kernel does not count what storage delivers for a task; it was built without CONFIG_TASK_IO_ACCOUNTING",
         ),
+        "inet_sk_error_report" if offsets.sock_sk_zckey == 0 || offsets.ubuf_id == 0 => Some(
+            "this kernel's types do not tell how sends with MSG_ZEROCOPY are numbered; Linux 6.0 and newer do",
+        ),
         name if name.starts_with("io_uring") && offsets.io_kiocb_opcode == 0 => {
             Some("this kernel has no io_uring; it was built without CONFIG_IO_URING")
         }

@@ -23,10 +23,10 @@ pub(crate) enum Shape {
 #[repr(C)]
 pub(crate) struct Memory {
     /// Of the buffer, or of its description.
-    pub(super) address: u64,
-    pub(super) shape: Shape,
+    pub(in super::super) address: u64,
+    pub(in super::super) shape: Shape,
     /// How many messages.
-    pub(super) messages: u32,
+    pub(in super::super) messages: u32,
 }
 
 impl Memory {
