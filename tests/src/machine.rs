@@ -61,6 +61,12 @@ pub fn python() -> &'static str {
     if Path::new("/usr/bin/python3").exists() { "/usr/bin/python3" } else { "python3" }
 }
 
+/// Whether Python can do this; says why the test is skipped when not.
+pub fn require_python(script: &str) -> bool {
+    let done = crate::job::Job::new(&[python(), "-c", script]).finish();
+    done.status.success() || missing(&format!("this Python cannot `{script}`: {}", done.stderr.trim()))
+}
+
 /// The target's directory for temporary files: on the disk the project is on, not in memory.
 pub fn target_tmp() -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tmp");

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use crate::{job::Job, machine};
+use crate::{
+    job::{Job, Running},
+    machine,
+};
 
 /// Calls whose results are bytes that the kernel adds to `rchar` alone.
 pub const READS: [&str; 5] = ["read", "pread64", "readv", "preadv", "preadv2"];
@@ -60,7 +63,23 @@ impl Strace {
         format!("trace={}", calls.join(","))
     }
 
+    /// The same of a command that goes on until the other side of it, which is told of it, has done its work.
+    pub fn named_data_calls_with<S: AsRef<str>>(
+        command: &[S],
+        other_side: impl FnOnce(&mut Running),
+    ) -> Self {
+        Self::run_with(&["-y", "-e", &Self::data_filter()], command, other_side)
+    }
+
     fn run<S: AsRef<str>>(options: &[&str], command: &[S]) -> Self {
+        Self::run_with(options, command, |_| ())
+    }
+
+    fn run_with<S: AsRef<str>>(
+        options: &[&str],
+        command: &[S],
+        other_side: impl FnOnce(&mut Running),
+    ) -> Self {
         let dir = machine::temp_dir();
         let log = dir.path().join("strace");
         let mut words = vec!["strace", "-f", "-qq", "-s0", "-e", "abbrev=none", "-e", "signal=none"];
@@ -69,7 +88,9 @@ impl Strace {
         words.push(log.to_str().expect("a UTF-8 path"));
         words.push("--");
         words.extend(command.iter().map(AsRef::as_ref));
-        let done = Job::new(&words).finish();
+        let mut running = Job::new(&words).start();
+        other_side(&mut running);
+        let done = running.finish();
         assert!(done.status.success(), "under strace: {}", done.stderr);
         Self { calls: parse(&fs::read_to_string(log).expect("strace's output")) }
     }

@@ -9,7 +9,7 @@ use zc_tests::{
     job::Job,
     machine::{random_file, temp_dir, wait_for},
     nginx::{Logged, Nginx, SIZE, SMALL},
-    report::{Process, Report},
+    report::{Process, Report, Row},
     zc::Zc,
 };
 
@@ -17,12 +17,14 @@ const BYTES: u64 = SIZE as u64;
 
 /// A server that takes uploads, too.
 fn server() -> Nginx {
-    Nginx::new("sendfile on; client_max_body_size 0; location /up/ { dav_methods PUT; create_full_put_path on; }")
+    Nginx::new(
+        "sendfile on; client_max_body_size 0; location /up/ { dav_methods PUT; create_full_put_path on; }",
+    )
 }
 
 /// All that the process received from TCP sockets, and all that it sent to some.
 fn received_and_sent(process: &Process) -> (u64, u64) {
-    let sum = |is: &dyn Fn(&zc_tests::report::Row) -> bool| -> u64 {
+    let sum = |is: &dyn Fn(&Row) -> bool| -> u64 {
         process.paths.iter().filter(|row| is(row)).map(|row| row.bytes).sum()
     };
     (sum(&|row| row.source == Kind::Tcp), sum(&|row| row.destination == Kind::Tcp))
@@ -98,7 +100,8 @@ fn curl_fetches_many_files_at_once_and_mixes_nothing_up() {
     let (report, logged) = traced(&zc, &nginx, FILES, &words);
     assert_eq!(logged.bodies, 4 * BYTES + 3 * SMALL as u64, "nginx's own log");
     for (i, output) in outputs.iter().enumerate() {
-        let (name, size) = if i % 2 == 0 { ("www/large.bin", BYTES) } else { ("www/small.bin", SMALL as u64) };
+        let (name, size) =
+            if i % 2 == 0 { ("www/large.bin", BYTES) } else { ("www/small.bin", SMALL as u64) };
         assert!(same(output.as_ref(), &nginx.path(name)), "{output}");
         fetched(&report, output, size);
     }

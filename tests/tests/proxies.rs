@@ -3,17 +3,20 @@
 //! The witnesses: the logs of both servers, curl's count, and for each worker what the kernel counted.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, TcpStream},
+    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
 
 use zc_tests::{
     expect::Kind,
+    fixtures::content,
+    machine::{free_port, temp_dir, wait_for_port},
     nginx::{Nginx, SIZE, SMALL},
     report::Report,
-    zc::Zc,
+    zc::{Traced, Zc},
 };
 
 const LARGE_GETS: u64 = 3;
@@ -87,4 +90,68 @@ fn a_proxy_stores_in_a_file_what_a_slow_client_has_not_taken() {
     assert_eq!(direct + stored, SIZE as u64);
     assert!(stored > 0, "the client was not slow enough");
     assert_eq!(report.bytes("sendfile", Kind::File, Kind::Tcp), stored);
+}
+
+/// A client sends `up` through the proxy, and gets `down` back; each side sees that all of it comes.
+fn exchange(listener: &TcpListener, port: u16, up: &[u8], down: &[u8]) {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut got = vec![0; up.len()];
+            // Who only looked whether the proxy listens has sent nothing.
+            let mut server = loop {
+                let (mut server, _) = listener.accept().expect("the proxy");
+                if server.read_exact(&mut got).is_ok() {
+                    break server;
+                }
+            };
+            assert!(got == up, "what came to the server");
+            server.write_all(down).expect("answering");
+            server.shutdown(Shutdown::Write).expect("the end");
+            assert_eq!(server.read(&mut [0]).expect("the end"), 0);
+        });
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the proxy");
+        client.write_all(up).expect("asking");
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).expect("the answer");
+        assert!(got == down, "what came to the client");
+    });
+}
+
+/// What is large it hands on from socket to pipe to socket; the first bytes may go through memory.
+#[test]
+fn haproxy_splices_streams_from_socket_to_socket() {
+    const EXCHANGES: u64 = 3;
+    let Some(zc) = Zc::with(&["haproxy"]) else { return };
+    let dir = temp_dir();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let (port, behind) = (free_port(), listener.local_addr().expect("its address"));
+    let config = dir.path().join("haproxy.cfg");
+    let text = format!(
+        "global\n maxpipes 64\n nbthread 1\n\
+         defaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n\
+         listen relay\n bind 127.0.0.1:{port}\n option splice-request\n option splice-response\n \
+         server behind {behind}\n"
+    );
+    fs::write(&config, text).expect("a configuration");
+    let (up, down) = (content(SIZE / 2), content(SIZE));
+    let serving = zc.start(&["haproxy", "-db", "-f", config.to_str().expect("UTF-8")]);
+    wait_for_port(port);
+    (0..EXCHANGES).for_each(|_| exchange(&listener, port, &up, &down));
+    serving.running.signal(libc::SIGUSR1);
+    let Traced { report, done, .. } = serving.collect();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    // What it read of its configuration lies in memory that it uses for something else.
+    assert!(report.losses().iter().all(|(name, _)| *name == "pairs_evicted"), "{:?}", report.losses());
+    let bytes = EXCHANGES * (up.len() + down.len()) as u64;
+    assert_eq!(received_and_sent(&report), (bytes, bytes));
+    let spliced = report.bytes("splice", Kind::Tcp, Kind::Tcp);
+    let relayed = report.bytes("read+write", Kind::Tcp, Kind::Tcp);
+    assert_eq!(spliced + relayed, bytes, "each byte in one row");
+    assert!(spliced > bytes / 2, "only {spliced} of {bytes} bytes were spliced");
+    let legs = report.bytes("splice", Kind::Tcp, Kind::Pipe) + report.bytes("splice", Kind::Pipe, Kind::Tcp);
+    assert_eq!(legs, 0, "nothing stays in a pipe");
+    let behind = behind.to_string();
+    let from_behind = report.flow_bytes(None, "splice", Some(&behind), None)
+        + report.flow_bytes(None, "read+write", Some(&behind), None);
+    assert_eq!(from_behind, EXCHANGES * down.len() as u64, "answers");
 }
