@@ -96,6 +96,7 @@ exactly! {
     an_event_loop_pairs_on_each_of_its_connections: "messages-loop" except "flows_overflow";
     buffers_that_a_pool_of_threads_sends_pair: "messages-pool";
     zerocopy_that_is_not_set_on_the_socket_is_a_copy: "zerocopy-unset";
+    pages_that_are_received_are_mapped_and_the_rest_is_copied: "recv-zerocopy";
     what_loopback_copies_is_reported_as_copied: "zerocopy-tcp";
     reports_that_nobody_reads_are_told_apart: "zerocopy-joined";
     sends_that_share_a_report_are_counted_each: "zerocopy-shared";

@@ -27,6 +27,8 @@ pub enum Path {
     /// Sent from user memory with `MSG_ZEROCOPY`, on a socket that allows it. The source is what was read into that
     /// memory or is mapped there.
     SendZerocopy = 13,
+    /// Pages of a TCP connection that were mapped into memory (`TCP_ZEROCOPY_RECEIVE`), and what was copied beside them.
+    RecvZerocopy = 14,
     /// A read leg at a file that is open with `O_DIRECT`. Only in reports: rows have `Read` and a flag.
     DirectRead = 15,
     /// A write leg likewise.
@@ -35,7 +37,7 @@ pub enum Path {
 
 impl Path {
     /// Every path that a row of the report can have.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Read,
         Self::Write,
         Self::ReadWrite,
@@ -46,6 +48,7 @@ impl Path {
         Self::Vmsplice,
         Self::CopyFileRange,
         Self::SendZerocopy,
+        Self::RecvZerocopy,
         Self::DirectRead,
         Self::DirectWrite,
     ];
@@ -64,6 +67,7 @@ impl Path {
             11 => Self::Vmsplice,
             12 => Self::CopyFileRange,
             13 => Self::SendZerocopy,
+            14 => Self::RecvZerocopy,
             15 => Self::DirectRead,
             16 => Self::DirectWrite,
             _ => return None,
@@ -84,6 +88,7 @@ impl Path {
             Self::Vmsplice => "vmsplice",
             Self::CopyFileRange => "copy_file_range",
             Self::SendZerocopy => "send-zerocopy",
+            Self::RecvZerocopy => "recv-zerocopy",
             Self::DirectRead => "direct-read",
             Self::DirectWrite => "direct-write",
         }

@@ -24,6 +24,8 @@ pub(crate) enum DataCall {
     Pipe(Path),
     /// destination fd, `FICLONE` or `FICLONERANGE`, source fd or range
     Clone,
+    /// fd, `IPPROTO_TCP`, `TCP_ZEROCOPY_RECEIVE`, structure, its length
+    ReceiveZerocopy,
     /// See [`MessageCall`].
     Message,
     /// Of `io_submit`: context, number, requests; of those that reap: context, least, most, events, …
@@ -84,6 +86,7 @@ pub(crate) fn data_call(number: u64, registers: Typed) -> Option<DataCall> {
         276 => DataCall::Pipe(Path::Tee),
         278 => DataCall::Pipe(Path::Vmsplice),
         326 => DataCall::CopyFileRange,
+        55 if is_receive_zerocopy(registers) => DataCall::ReceiveZerocopy,
         16 if is_clone(registers) => DataCall::Clone,
         // io_getevents, io_submit, io_pgetevents
         208 | 209 | 333 => DataCall::Aio,
@@ -96,6 +99,15 @@ pub(crate) fn data_call(number: u64, registers: Typed) -> Option<DataCall> {
 #[inline(always)]
 pub(crate) fn is_aio_submit(number: u64) -> bool {
     number == 209
+}
+
+/// Whether a getsockopt receives, by its second and third argument.
+#[inline(always)]
+fn is_receive_zerocopy(registers: Typed) -> bool {
+    const IPPROTO_TCP: u32 = 6;
+    const TCP_ZEROCOPY_RECEIVE: u32 = 35;
+    let (level, option): (u32, u32) = (typed!(registers, regs_arg1), typed!(registers, regs_arg2));
+    level == IPPROTO_TCP && option == TCP_ZEROCOPY_RECEIVE
 }
 
 const FICLONE: u32 = 0x4004_9409;

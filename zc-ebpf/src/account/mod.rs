@@ -8,6 +8,7 @@ pub(crate) mod memory;
 mod message;
 pub(crate) mod pipe;
 pub(crate) mod read_write;
+mod receive;
 pub(crate) mod ring;
 mod transfer;
 pub(crate) mod zerocopy;
@@ -63,6 +64,7 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed) {
         DataCall::CopyFileRange => transfer::zc_both_ends(thread, Path::CopyFileRange as u64, bytes),
         DataCall::Message => leg::count(thread, message::zc_message_call(thread, result)),
         DataCall::Pipe(path) => pipe::zc_pipe_call(thread, path as u64, bytes),
+        DataCall::ReceiveZerocopy => receive::zc_received_zerocopy(thread, u64::from(result == 0)),
         DataCall::Clone => clone::zc_cloned(thread, u64::from(result == 0)),
         DataCall::Aio => aio::call_ended(thread, task, registers, result),
     };

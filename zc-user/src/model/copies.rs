@@ -65,6 +65,8 @@ pub fn infer(path: Path, source: EndKind, destination: EndKind, bytes: u64) -> C
         Path::Splice | Path::Tee | Path::Vmsplice => spliced(source, destination, bytes),
         // What the kernel says of the send is not known here; what was read into the memory was copied there.
         Path::SendZerocopy => Copies::unknown(bytes, Reason::ZerocopyUnreported),
+        // The row says what the kernel did, see [`received_zerocopy`].
+        Path::RecvZerocopy => Copies::unknown(bytes, Reason::EndUnknown),
         // Rows have the legs that these are made of, see [`super::direct`].
         Path::DirectRead | Path::DirectWrite | Path::Thread => Copies::none(),
     }
@@ -103,6 +105,23 @@ pub(super) const fn cloned(bytes: u64) -> Copies {
         by_reference: Some(bytes),
         evidence: Evidence::Reported,
         reason: Reason::Cloned,
+        ..Copies::none()
+    }
+}
+
+/// The copies of what was received with `TCP_ZEROCOPY_RECEIVE`, by what the kernel says to the program.
+pub(super) const fn received_zerocopy(received: Reported) -> Copies {
+    let Reported { copied, by_reference } = received;
+    let reason = match (by_reference, copied) {
+        (0, 0) => return Copies::none(),
+        (_, 0) => Reason::Mapped,
+        _ => Reason::ReadIntoMemory,
+    };
+    Copies {
+        copied: Some(copied),
+        by_reference: Some(by_reference),
+        evidence: Evidence::Reported,
+        reason,
         ..Copies::none()
     }
 }
@@ -293,6 +312,21 @@ mod tests {
             assert_ne!(copies.verdict(7), Verdict::ZeroCopy);
             assert_eq!(copies.verdict(7) == Verdict::Copied, unknown == 0);
         }
+    }
+
+    #[test]
+    fn what_was_received_by_zerocopy_is_mapped_or_copied_as_the_kernel_says() {
+        for (copied, by_reference, reason, verdict) in [
+            (0, 10, Reason::Mapped, Verdict::Unknown),
+            (10, 0, Reason::ReadIntoMemory, Verdict::Copied),
+            (4, 6, Reason::ReadIntoMemory, Verdict::Unknown),
+        ] {
+            let copies = received_zerocopy(Reported { copied, by_reference });
+            assert_eq!((copies.copied, copies.by_reference), (Some(copied), Some(by_reference)));
+            assert_eq!((copies.unknown, copies.evidence), (0, Evidence::Reported));
+            assert_eq!((copies.reason, copies.verdict(10)), (reason, verdict), "{copied} {by_reference}");
+        }
+        assert_eq!(received_zerocopy(Reported::default()), Copies::none());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use zc_common::{
 };
 
 use super::{
-    copies::{Copies, EndKind, Reported, cloned, infer, sent_zerocopy},
+    copies::{Copies, EndKind, Reported, cloned, infer, received_zerocopy, sent_zerocopy},
     direct::Direct,
     reason::Reason,
     report::Via,
@@ -130,6 +130,7 @@ impl EntryKey {
             | Path::Tee
             | Path::Vmsplice
             | Path::Thread
+            | Path::RecvZerocopy
             | Path::DirectRead
             | Path::DirectWrite => (false, false),
         }
@@ -139,6 +140,9 @@ impl EntryKey {
         let (source, destination) = (self.source_end(), self.destination_end());
         if self.path == Path::CopyFileRange && self.has(SPECIAL) {
             return cloned(entry.bytes);
+        }
+        if self.path == Path::RecvZerocopy {
+            return received_zerocopy(Reported { copied: entry.copied, by_reference: entry.by_reference });
         }
         if self.path == Path::SendZerocopy {
             // What a device put into memory was not copied there.

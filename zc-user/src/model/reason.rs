@@ -16,6 +16,8 @@ pub enum Reason {
     ByDevice,
     /// `FICLONE` or `FICLONERANGE`.
     Cloned,
+    /// `TCP_ZEROCOPY_RECEIVE`.
+    Mapped,
     /// A read leg.
     ReadIntoMemory,
     /// A write leg.
@@ -50,10 +52,11 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::NoBytes,
         Self::ByDevice,
         Self::Cloned,
+        Self::Mapped,
         Self::ReadIntoMemory,
         Self::WrittenFromMemory,
         Self::WrittenFromMapping,
@@ -77,6 +80,7 @@ impl Reason {
             Self::NoBytes => "no bytes moved",
             Self::ByDevice => "the device itself read or wrote user memory",
             Self::Cloned => "cloned: the file system shares the extents",
+            Self::Mapped => "mapped: received pages are in the memory of the program",
             Self::ReadIntoMemory => "read into user memory",
             Self::WrittenFromMemory => "written from user memory",
             Self::WrittenFromMapping => "written from a mapped file",
@@ -122,7 +126,12 @@ impl Reason {
             Self::Sendfile | Self::Splice => {
                 Some("pages go to sockets of devices with scatter-gather (ethtool -k)")
             }
-            Self::NoBytes | Self::ByDevice | Self::Cloned | Self::DriverDecides | Self::DirectIo => None,
+            Self::NoBytes
+            | Self::ByDevice
+            | Self::Cloned
+            | Self::Mapped
+            | Self::DriverDecides
+            | Self::DirectIo => None,
         }
     }
 }

@@ -68,7 +68,8 @@ const DATA_CALLS: &[&str] = &[
     "sys_exit_splice",
     "sys_exit_tee",
     "sys_exit_vmsplice",
-    "sys_exit_ioctl", // clones
+    "sys_exit_ioctl",      // clones
+    "sys_exit_getsockopt", // TCP_ZEROCOPY_RECEIVE
     "sys_exit_io_submit",
     "sys_exit_io_getevents",
     "sys_exit_io_pgetevents",
