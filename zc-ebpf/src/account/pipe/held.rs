@@ -100,8 +100,9 @@ fn count(change: u64) {
     }
 }
 
-/// How often the lock is tried: for longer than anyone has it, who is not preempted and needs a few microseconds.
-const TRIES: u32 = 2048;
+/// How often the lock is tried, some milliseconds in all. Who has it is not preempted and needs a few microseconds, but
+/// its CPU may be a virtual one, which the host takes away for longer.
+const TRIES: u32 = 1 << 20;
 
 /// A global function: the verifier looks at it once, and not again at each call. 1 when the set is locked.
 #[unsafe(no_mangle)]
@@ -128,7 +129,10 @@ impl Wait {
     fn try_lock(&mut self) -> bool {
         let Some(set) = PIPES.get_ptr_mut(self.set) else { return true };
         // SAFETY: map memory.
-        let locked = swap_if(unsafe { &raw mut (*set).lock }, 0, 1);
+        let lock = unsafe { &raw mut (*set).lock };
+        // Looked at first, as a swap takes the cache line away from who has the lock, also when it fails.
+        // SAFETY: as above.
+        let locked = unsafe { lock.read_volatile() } == 0 && swap_if(lock, 0, 1);
         self.locked = u32::from(locked);
         locked
     }
