@@ -178,6 +178,9 @@ pub struct Offsets {
     pub regs_number: u32,
     /// `pt_regs.ax` on x86-64: the result; -ENOSYS while the call is in progress.
     pub regs_result: u32,
+    /// `pt_regs.ip` and `.sp` on x86-64: where the thread was in user mode. Both are 0 when it never was there.
+    pub regs_ip: u32,
+    pub regs_sp: u32,
     pub regs_arg0: u32,
     pub regs_arg1: u32,
     pub regs_arg2: u32,

@@ -143,11 +143,17 @@ fn sees_last_switch() -> bool {
 const PF_IO_WORKER: u32 = 0x10;
 const PF_USER_WORKER: u32 = 0x4000;
 
-/// Whether the kernel made this thread.
+/// Whether the kernel made this thread. A worker of `io_uring` takes its flag back before it ends (`io_worker_exit`), which
+/// leaves it none before Linux 6.4; but no such thread has ever been in user mode (`copy_thread`).
 #[inline(always)]
 pub(super) fn is_kernels_own(task: Typed) -> bool {
     let flags: u32 = typed!(task, task_flags);
-    flags & (PF_IO_WORKER | PF_USER_WORKER) != 0
+    if flags & (PF_IO_WORKER | PF_USER_WORKER) != 0 {
+        return true;
+    }
+    let registers = user_registers(task);
+    let (ip, sp): (u64, u64) = (typed!(registers, regs_ip), typed!(registers, regs_sp));
+    ip == 0 && sp == 0
 }
 
 /// Whether this is a thread that the kernel made in a process which has ended, and that was accounted for: nobody

@@ -28,6 +28,10 @@ pub(crate) fn zc_sched_switch(ctx: BtfTracePointContext) -> i32 {
         process::thread_ended(task, tgid);
         return 0;
     }
+    if process::is_kernels_own(task) {
+        // It may end after its process, and is known by its state alone then.
+        thread::find_or_create(task, tgid);
+    }
     if let Some(thread) = thread::touch(task) {
         let preempted = ctx.arg::<u64>(0) & 0xFF != 0;
         // SAFETY: map memory, and its thread does nothing else now.

@@ -53,6 +53,9 @@ pub struct Layout {
     pub offsets: Offsets,
     /// How many arguments the tracepoint `io_uring_complete` has; 0 when there is none.
     pub ring_arguments: u32,
+    /// Whether the tracepoint `io_uring_submit_req` is there by its name before Linux 6.4, with the request as its first
+    /// argument.
+    pub has_submit_sqe: bool,
     /// How to read kernel memory without a helper, where this kernel allows it.
     pub cast: Option<Cast>,
 }
@@ -74,6 +77,10 @@ const WORD: &str = "cpumask";
 /// The type of what is called at the tracepoint `io_uring_complete`.
 const RING_COMPLETE: &str = "btf_trace_io_uring_complete";
 
+/// That of `io_uring_submit_sqe(struct io_kiocb *req, bool force_nonblock)`. It had more arguments at first.
+const RING_SUBMIT: &str = "btf_trace_io_uring_submit_sqe";
+const RING_SUBMIT_ARGUMENTS: u32 = 2;
+
 /// Reads everything that the kernel programs need to know from the BTF file at `path`.
 pub fn read_layout(path: &Path) -> Result<Layout, BtfError> {
     let name = || path.display().to_string();
@@ -84,7 +91,7 @@ pub fn read_layout(path: &Path) -> Result<Layout, BtfError> {
     let enumerations: Vec<&str> = ENUMERATORS.iter().map(|&(enumeration, ..)| enumeration).collect();
     let wanted = Wanted {
         structures: &structures,
-        typedefs: &[RING_COMPLETE],
+        typedefs: &[RING_COMPLETE, RING_SUBMIT],
         functions: &[CAST],
         enumerations: &enumerations,
     };
@@ -102,10 +109,12 @@ pub fn read_layout(path: &Path) -> Result<Layout, BtfError> {
         *field(&mut offsets) = types.value_of(enumeration, enumerator).unwrap_or(u32::MAX);
     }
     // The first is the program's own.
-    let ring_arguments = types.arguments_of(RING_COMPLETE).unwrap_or(0).saturating_sub(1);
+    let arguments = |typedef| types.arguments_of(typedef).unwrap_or(0).saturating_sub(1);
+    let ring_arguments = arguments(RING_COMPLETE);
+    let has_submit_sqe = arguments(RING_SUBMIT) == RING_SUBMIT_ARGUMENTS;
     let cast = types.function(CAST).zip(types.structure(WORD));
     let cast = cast.map(|(function, word_type)| Cast { function, word_type });
-    Ok(Layout { offsets, ring_arguments, cast })
+    Ok(Layout { offsets, ring_arguments, has_submit_sqe, cast })
 }
 
 type Field = fn(&mut Offsets) -> &mut u32;
@@ -189,6 +198,8 @@ const MEMBERS: &[(&str, &str, Field)] = members![
     "sock"."__sk_common.skc_v6_rcv_saddr" => sock_skc_v6_rcv_saddr,
     "pt_regs"."orig_ax" => regs_number,
     "pt_regs"."ax" => regs_result,
+    "pt_regs"."ip" => regs_ip,
+    "pt_regs"."sp" => regs_sp,
     "pt_regs"."di" => regs_arg0,
     "pt_regs"."si" => regs_arg1,
     "pt_regs"."dx" => regs_arg2,

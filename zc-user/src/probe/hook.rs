@@ -41,7 +41,8 @@ pub struct Hook {
     pub program: &'static str,
     /// How it is attached.
     pub method: Method,
-    /// Where it is attached: one tracepoint, or several of the category `syscalls`.
+    /// Where it is attached: one tracepoint, by its name and by the one that it had before, or several of the category
+    /// `syscalls`.
     pub targets: &'static [&'static str],
     /// When.
     pub when: When,
@@ -181,7 +182,7 @@ pub const HOOKS: &[Hook] = &[
         name: "io_uring_submit_req",
         program: "zc_ring_submit",
         method: Method::TpBtf,
-        targets: &["io_uring_submit_req"],
+        targets: &["io_uring_submit_req", "io_uring_submit_sqe"],
         when: When::Always,
         required: false,
         purpose: "what requests in rings move that go on after a completion",

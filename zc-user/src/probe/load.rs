@@ -12,7 +12,10 @@ use aya::{
     programs::{BtfTracePoint, Program, ProgramError, TracePoint},
 };
 
-use super::hook::{HOOKS, Hook, Method};
+use super::{
+    btf::Layout,
+    hook::{HOOKS, Hook, Method},
+};
 
 /// What became of the programs of hooks, by program.
 pub(super) struct Loaded(HashMap<&'static str, Result<(), ProgramError>>);
@@ -22,7 +25,12 @@ const LONGEST: &[&str] = &["zc_exec", "zc_ring_complete", "zc_sys_exit"];
 
 /// Has the kernel verify the programs of all wanted hooks, several at a time: that is most of the time that it takes
 /// to start.
-pub(super) fn load_programs(ebpf: &mut Ebpf, btf: &Btf, wanted: impl Fn(&Hook) -> bool) -> Loaded {
+pub(super) fn load_programs(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    layout: &Layout,
+    wanted: impl Fn(&Hook) -> bool,
+) -> Loaded {
     let mut work: Vec<_> = ebpf
         .programs_mut()
         .filter_map(|(name, program)| {
@@ -40,7 +48,7 @@ pub(super) fn load_programs(ebpf: &mut Ebpf, btf: &Btf, wanted: impl Fn(&Hook) -
                 // one after the other.
                 let next = || lock(&work).pop();
                 while let Some((hook, program)) = next() {
-                    let result = load_program(program, btf, hook);
+                    let result = load_program(program, btf, target(hook, layout));
                     lock(&results).insert(hook.program, result);
                 }
             });
@@ -54,16 +62,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn load_program(program: &mut Program, btf: &Btf, hook: &Hook) -> Result<(), ProgramError> {
-    match hook.method {
-        Method::TpBtf => {
-            let program: &mut BtfTracePoint = program.try_into()?;
-            program.load(hook.targets[0], btf)
-        }
-        Method::Tracepoint => {
-            let program: &mut TracePoint = program.try_into()?;
-            program.load()
-        }
+/// The tracepoint of a typed program, by the name that it has on this kernel.
+fn target(hook: &Hook, layout: &Layout) -> Option<&'static str> {
+    match (hook.method, hook.targets) {
+        (Method::TpBtf, [_, former]) if layout.has_submit_sqe => Some(former),
+        (Method::TpBtf, [name, ..]) => Some(name),
+        _ => None,
+    }
+}
+
+fn load_program(program: &mut Program, btf: &Btf, target: Option<&str>) -> Result<(), ProgramError> {
+    if let Some(target) = target {
+        let program: &mut BtfTracePoint = program.try_into()?;
+        program.load(target, btf)
+    } else {
+        let program: &mut TracePoint = program.try_into()?;
+        program.load()
     }
 }
 

@@ -163,7 +163,7 @@ impl Session {
     pub fn start(options: &Options) -> Result<Self, SessionError> {
         let (mut ebpf, btf, layout) = load(options)?;
         let mut hooks = Vec::with_capacity(HOOKS.len());
-        let mut loaded = load_programs(&mut ebpf, &btf, |hook| {
+        let mut loaded = load_programs(&mut ebpf, &btf, &layout, |hook| {
             unwanted(hook, options).is_none() && useless(hook, &layout).is_none()
         });
         for hook in HOOKS {
@@ -235,7 +235,7 @@ pub fn try_all() -> Vec<HookState> {
     let loaded = load(&options);
     let (mut programs, refused) = match loaded {
         Ok((mut ebpf, btf, layout)) => {
-            let loaded = load_programs(&mut ebpf, &btf, |hook| useless(hook, &layout).is_none());
+            let loaded = load_programs(&mut ebpf, &btf, &layout, |hook| useless(hook, &layout).is_none());
             (Some((ebpf, loaded, layout)), String::new())
         }
         Err(error) => (None, error.to_string()),
