@@ -59,6 +59,9 @@ pub(crate) struct TestOptions {
     /// Leave formatting and lints out
     #[arg(long)]
     pub(crate) no_lint: bool,
+    /// Leave the tests on other kernels out
+    #[arg(long)]
+    pub(crate) no_vm: bool,
 }
 
 /// What to test on which kernels.

@@ -20,6 +20,7 @@ use crate::{
     launch, lint, packages,
     process::{self, say},
     tally::{Counter, Tally},
+    vm,
     workspace::Workspace,
 };
 
@@ -31,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Runs lints, host tests and end-to-end tests, and prints the closing line.
 pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> ExitCode {
     let mut session = Session { workspace, only: options.only.as_deref(), total: Tally::default() };
-    session.all(options.no_lint);
+    session.all(options);
     if session.total.passed == 0 && session.total.failed == 0 {
         say("no test was run, which proves nothing; is the name given with --only right?");
         session.total.failed = 1;
@@ -49,11 +50,11 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// The steps in order. One that fails does not keep later ones from being run, unless they need it.
-    fn all(&mut self, no_lint: bool) {
+    fn all(&mut self, options: &TestOptions) {
         let workspace = self.workspace;
         self.step("packages", |_| packages::install_missing(packages::TESTS));
         self.step("tracefs", |_| mount_tracefs());
-        if !no_lint {
+        if !options.no_lint {
             self.step("lint", |_| lint::run(workspace));
         }
         let built = self.step("build", |_| launch::build_zc(workspace));
@@ -62,6 +63,11 @@ impl Session<'_> {
             self.step("end-to-end tests", |_| without_root());
         } else if built {
             self.step("end-to-end tests", Self::end_to_end_tests);
+        }
+        if self.only.is_some() {
+            say("with --only, other kernels are left to `cargo xtask vm-test --only NAME`");
+        } else if built && !options.no_vm {
+            self.step("other kernels", Self::other_kernels);
         }
     }
 
@@ -90,6 +96,11 @@ impl Session<'_> {
         ]);
         cargo.args(self.only);
         self.counted(&mut cargo)
+    }
+
+    fn other_kernels(&mut self) -> Result<()> {
+        self.total += vm::test_all(self.workspace)?;
+        Ok(())
     }
 
     fn end_to_end_tests(&mut self) -> Result<()> {

@@ -15,9 +15,13 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The flavour without drivers for real machines, and without a signature that needs another package.
+/// The flavour without drivers for real machines. There is a package of it for each version, and others that only name
+/// the newest.
 const PREFIX: &str = "linux-image-";
-const SUFFIX: &str = "-cloud-amd64-unsigned";
+const SUFFIX: &str = "-cloud-amd64";
+
+/// Packages that an image leaves the kernel and its modules to, from Linux 7.1 or so on.
+const PARTS: [&str; 2] = ["linux-binary-", "linux-modules-"];
 
 /// Suites to look in for what the machine's own sources do not have.
 const NEWER: [&str; 4] = ["trixie", "trixie-backports", "forky", "sid"];
@@ -27,9 +31,12 @@ const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// What is asked of each list of packages that apt has: where it comes from, and the name of its suite.
 const TARGET: &str = "$(REPO_URI) $(CODENAME)";
 
+/// Where packages have modules, below a directory for each version.
+const MODULES: [&str; 2] = ["lib/modules", "usr/lib/modules"];
+
 /// An unpacked kernel.
 pub(super) struct Kernel {
-    /// What the user asked for, such as `6.12`.
+    /// What the user asked for, such as `6.12` or, for the newest of them, `7`.
     pub(super) asked: String,
     /// The package's version of it, such as `6.12.117+deb12`.
     pub(super) version: String,
@@ -53,7 +60,7 @@ impl Kernel {
             (newer, version)
         };
         say(format!("downloading Debian's kernel {version}, to run it in a virtual machine"));
-        packages.unpack(&format!("{PREFIX}{version}{SUFFIX}"), &kernels.join(&version))?;
+        packages.unpack(&version, &kernels.join(&version))?;
         Ok(Self::at(&kernels, asked, version))
     }
 
@@ -61,22 +68,27 @@ impl Kernel {
         Self { asked: asked.to_owned(), dir: kernels.join(&version), version }
     }
 
-    /// The compressed kernel itself.
+    /// The compressed kernel itself: in `/boot`, or beside its modules.
     pub(super) fn image(&self) -> Result<PathBuf> {
-        let boot = self.dir.join("boot");
-        let entries = fs::read_dir(&boot).with_context(|| format!("look into {}", boot.display()))?;
-        let mut images = entries.filter_map(Result::ok).map(|entry| entry.path());
-        images
-            .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-")))
-            .with_context(|| {
-                format!("no kernel in {}; remove that directory to have it renewed", boot.display())
+        let modules = MODULES.map(|place| self.dir.join(place));
+        let mut dirs = vec![self.dir.join("boot")];
+        dirs.extend(modules.iter().flat_map(|dir| entries(dir)));
+        let is_image = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| {
+                let name = name.to_string_lossy();
+                name == "vmlinuz" || name.starts_with("vmlinuz-")
             })
+        };
+        let image = dirs.iter().flat_map(|dir| entries(dir)).find(is_image);
+        image.with_context(|| {
+            format!("no kernel in {}; remove that directory to have it renewed", self.dir.display())
+        })
     }
 
     /// The files of these modules and of what they need, in the order in which they are loaded. What is built into
     /// this kernel is left out.
     pub(super) fn modules(&self, wanted: &[&str]) -> Result<Vec<PathBuf>> {
-        modules::with_dependencies(&self.dir, wanted)
+        modules::with_dependencies(&MODULES.map(|place| self.dir.join(place)), wanted)
     }
 }
 
@@ -126,11 +138,14 @@ impl Packages {
         let names = process::output(self.tool("apt-cache").args(["pkgnames", PREFIX]))
             .context("list the kernels that apt knows")?;
         let versions = names.lines().filter_map(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX));
-        Ok(newest(asked, versions.map(str::to_owned)))
+        Ok(newest(asked, versions.filter(|version| is_full(version)).map(str::to_owned)))
     }
 
-    /// Downloads a package and unpacks it as `dir`, in one step.
-    fn unpack(&self, package: &str, dir: &Path) -> Result<()> {
+    /// Downloads the packages of a version and unpacks them as `dir`, in one step.
+    fn unpack(&self, version: &str, dir: &Path) -> Result<()> {
+        let image = format!("{PREFIX}{version}{SUFFIX}");
+        let needed = process::output(self.tool("apt-cache").args(["depends", &image]))
+            .with_context(|| format!("ask what {image} needs"))?;
         let part = dir.with_extension("part");
         if part.exists() {
             fs::remove_dir_all(&part).with_context(|| format!("remove {}", part.display()))?;
@@ -138,16 +153,34 @@ impl Packages {
         fs::create_dir_all(&part).with_context(|| format!("make {}", part.display()))?;
         let mut download = self.tool("apt-get");
         // Nobody else may write where it goes, and there is nobody to be protected from.
-        download.args(["--quiet", "-o", "APT::Sandbox::User=root", "download", package]);
-        process::run(download.current_dir(&part).stdout(std::io::stderr())).with_context(|| {
-            format!("download {package}; after `apt-get update` there may be a newer one")
-        })?;
-        let mut files = fs::read_dir(&part)?.filter_map(Result::ok).map(|entry| entry.path());
-        let file = files.next().with_context(|| format!("{package} was downloaded, but where is unknown"))?;
-        process::run(Command::new("dpkg-deb").arg("--extract").arg(&file).arg(&part))?;
-        fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
-        fs::rename(&part, dir).with_context(|| format!("rename {} to {}", part.display(), dir.display()))
+        download
+            .args(["--quiet", "-o", "APT::Sandbox::User=root", "download", &image])
+            .args(parts_in(&needed));
+        process::run(download.current_dir(&part).stdout(std::io::stderr()))
+            .with_context(|| format!("download {image}; after `apt-get update` there may be a newer one"))?;
+        for file in entries(&part) {
+            process::run(Command::new("dpkg-deb").arg("--extract").arg(&file).arg(&part))?;
+            fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
+        }
+        fs::rename(&part, dir).with_context(|| format!("put {} into its place", dir.display()))
     }
+}
+
+/// What is in a directory; nothing when there is none.
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten();
+    entries.filter_map(Result::ok).map(|entry| entry.path()).collect()
+}
+
+/// The packages that hold parts of a kernel, of what `apt-cache depends` says of its image.
+fn parts_in(needed: &str) -> Vec<&str> {
+    let names = needed.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    names.filter(|name| PARTS.iter().any(|part| name.starts_with(part))).collect()
+}
+
+/// Whether this is the version of a kernel, and not `6.12`, which stands for the newest of them and is in no package.
+fn is_full(version: &str) -> bool {
+    version.starts_with(|first: char| first.is_ascii_digit()) && version.matches('.').count() == 2
 }
 
 /// Where the machine's own packages come from, but for security updates and backports: those suites have a dash in their
@@ -158,9 +191,9 @@ fn mirror_in(targets: &str) -> Option<&str> {
 }
 
 fn unpacked(kernels: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(kernels) else { return Vec::new() };
-    let names = entries.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| Path::new(name).extension().is_none_or(|extension| extension != "part")).collect()
+    let dirs = entries(kernels).into_iter();
+    let dirs = dirs.filter(|dir| dir.extension().is_none_or(|extension| extension != "part"));
+    dirs.filter_map(|dir| Some(dir.file_name()?.to_str()?.to_owned())).collect()
 }
 
 /// The newest of these versions that is what was asked for, or a later form of it: `6.1` is `6.1.0-56`, and not `6.12`.
@@ -214,7 +247,24 @@ mod tests {
         assert_eq!(newest_of("6.1", &versions).as_deref(), Some("6.1.0-56"));
         assert_eq!(newest_of("6.12", &versions).as_deref(), Some("6.12.117+deb12"));
         assert_eq!(newest_of("6.12.99", &versions).as_deref(), Some("6.12.99+deb12"));
+        assert_eq!(newest_of("6", &versions).as_deref(), Some("6.12.117+deb12"));
         assert_eq!(newest_of("6.18", &versions), None);
+    }
+
+    #[test]
+    fn the_parts_of_a_kernel_are_read_from_what_apt_says_of_its_image() {
+        let needed = "linux-image-7.3.4+deb13-cloud-amd64\n  PreDepends: linux-base\n |Depends: dracut\n\
+            \u{20} Depends: linux-base-7.3.4+deb13-cloud-amd64\n  Depends: linux-binary-7.3.4+deb13-cloud-amd64\n\
+            \u{20} Depends: linux-modules-7.3.4+deb13-cloud-amd64\n  Suggests: linux-doc-7.3\n";
+        let parts = ["linux-binary-7.3.4+deb13-cloud-amd64", "linux-modules-7.3.4+deb13-cloud-amd64"];
+        assert_eq!(parts_in(needed), parts);
+        assert_eq!(parts_in("linux-image-6.1.0-56-cloud-amd64\n  Depends: kmod\n"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn packages_that_stand_for_the_newest_are_no_kernels() {
+        assert!(is_full("6.1.0-56") && is_full("7.3.4+deb13"));
+        assert!(!is_full("6.12") && !is_full("rt"));
     }
 
     #[test]

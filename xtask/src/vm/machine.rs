@@ -20,6 +20,15 @@ use crate::{
 
 const QEMU: &str = "qemu-system-x86_64";
 
+/// A kernel that crashes or hangs says where, and ends the machine. A minute is longer than an emulated CPU is away.
+const KERNEL_OPTIONS: &str = "console=ttyS0 panic=-1 oops=panic \
+    watchdog_thresh=30 softlockup_panic=1 softlockup_all_cpu_backtrace=1";
+
+/// An error when there is nothing that runs a machine.
+pub(super) fn require_qemu() -> Result<()> {
+    process::find(QEMU).map(drop).with_context(|| format!("{QEMU} is not installed"))
+}
+
 /// How long a kernel may take to say something when the accelerator is tried: it takes half a second when that works.
 const PROBE_SECONDS: u64 = 8;
 
@@ -147,16 +156,18 @@ impl Machine {
         console: &Path,
         disk: Option<&Path>,
     ) -> Result<Command> {
-        let (accelerator, cpu) = match self.accelerator {
-            Accelerator::Kvm => ("kvm", "host"),
-            Accelerator::Tcg => ("tcg,thread=multi", "max"),
+        // Attaching a program changes instructions that other CPUs run meanwhile. QEMU 7.2 has been seen to run such a
+        // breakpoint after the kernel had taken it away, which is a crash: an emulated machine has one CPU.
+        let (accelerator, cpu, cpus) = match self.accelerator {
+            Accelerator::Kvm => ("kvm", "host", "2"),
+            Accelerator::Tcg => ("tcg", "max", "1"),
         };
         // Whatever else this machine does comes first.
         let mut command = Command::new("nice");
-        command.args([QEMU, "-accel", accelerator, "-cpu", cpu, "-smp", "2", "-m", "1024"]);
+        command.args([QEMU, "-accel", accelerator, "-cpu", cpu, "-smp", cpus, "-m", "1024"]);
         command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
         command.arg("-kernel").arg(kernel.image()?).arg("-initrd").arg(initrd);
-        command.args(["-append", "console=ttyS0 panic=-1 oops=panic quiet"]);
+        command.args(["-append", KERNEL_OPTIONS]);
         command.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
         if let Some(disk) = disk {
             let drive = format!("file={},if=virtio,format=raw,cache=unsafe", disk.display());

@@ -12,11 +12,12 @@ use anyhow::{Context as _, Result};
 
 use crate::process;
 
-/// The files of modules of the kernel unpacked in `dir`, after what they need. A module without a file is built in.
-pub(super) fn with_dependencies(dir: &Path, wanted: &[&str]) -> Result<Vec<PathBuf>> {
+/// The files of modules of the kernel that has some in `dirs`, after what they need. A module without a file is built in.
+pub(super) fn with_dependencies(dirs: &[PathBuf], wanted: &[&str]) -> Result<Vec<PathBuf>> {
     let mut files = BTreeMap::new();
-    collect(&dir.join("lib/modules"), &mut files)
-        .with_context(|| format!("look for modules in {}", dir.display()))?;
+    for dir in dirs.iter().filter(|dir| dir.is_dir()) {
+        collect(dir, &mut files).with_context(|| format!("look for modules in {}", dir.display()))?;
+    }
     let mut order = Vec::new();
     for name in wanted {
         add(&files, name, &mut order)?;
