@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::{
     fingerprint,
     process::{self, say},
+    stack,
     toolchain::{self, Toolchain},
     workspace::Workspace,
 };
@@ -38,6 +39,7 @@ fn store(workspace: &Workspace, sources: &str, recipe: &str) -> Result<()> {
     let built = toolchain::built_object(workspace);
     let object = fs::read(&built).with_context(|| format!("read the built object {}", built.display()))?;
     ensure!(is_bpf_elf(&object), "{} is no BPF object; is bpf-linker the linker?", built.display());
+    say(stack::check(&object).with_context(|| format!("{} is kept from use", built.display()))?);
     // The fingerprint last: an object without one counts as absent.
     process::replace_file(&workspace.object(), &object)?;
     process::replace_file(&workspace.object_recipe(), recipe.as_bytes())?;

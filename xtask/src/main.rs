@@ -9,6 +9,7 @@ mod launch;
 mod lint;
 mod packages;
 mod process;
+mod stack;
 mod tally;
 mod test;
 mod toolchain;
