@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, fs};
 
 use crate::{
-    expect::{Expectation, Flow, Kind, Row as Expected, Said},
+    expect::{Expectation, Flow, Kind, Mapped, Row as Expected, Said},
     machine,
     report::{Process, Report, Row},
     zc::Traced,
@@ -61,6 +61,9 @@ pub fn differences(report: &Report, expected: &Expectation) -> Vec<String> {
     for flow in &expected.flows {
         flow_bytes(report, pid, flow, &mut wrong);
     }
+    for file in &expected.mapped {
+        mapped(report, pid, file, &mut wrong);
+    }
     wrong.iter().map(|line| format!("{pid} {}: {line}", process.comm)).collect()
 }
 
@@ -87,7 +90,8 @@ fn rows(process: &Process, expected: &Expectation, wrong: &mut Vec<String>) {
     if expected.execs {
         return;
     }
-    for row in &process.paths {
+    // What a program maps beside what was planned is its own code and that of its libraries.
+    for row in process.paths.iter().filter(|row| row.path != "mmap") {
         if expected.row_via(&row.via, &row.path, row.source, row.destination).is_none() {
             let (path, source, destination) = (&row.path, row.source, row.destination);
             wrong.push(format!("{path} {source:?} to {destination:?} never happened: {} bytes", row.bytes));
@@ -212,7 +216,12 @@ fn counters(process: &Process, expected: &Expectation, wrong: &mut Vec<String>) 
     if process.mode_switches.syscall != Some(2 * calls) {
         wrong.push(format!("mode_switches.syscall is {:?} for {calls} calls", process.mode_switches.syscall));
     }
-    let within = |count: fn(&Row) -> Option<u64>| process.paths.iter().filter_map(count).sum::<u64>();
+    // What falls within a call on mapped memory is in the call's row and in the mapping's.
+    let sum = |count: fn(&Row) -> Option<u64>, of_mappings: bool| {
+        let rows = process.paths.iter().filter(|row| (row.path == "mmap") == of_mappings);
+        rows.filter_map(count).sum::<u64>()
+    };
+    let within = |count: fn(&Row) -> Option<u64>| sum(count, false).max(sum(count, true));
     for (what, rows, whole) in [
         ("minor faults", within(|row| row.page_faults.minor), page_faults.minor),
         ("voluntary switches", within(|row| row.context_switches.voluntary), context_switches.voluntary),
@@ -236,6 +245,46 @@ fn flow_bytes(report: &Report, pid: u32, flow: &Flow, wrong: &mut Vec<String>) {
     }
 }
 
+fn mapped(report: &Report, pid: u32, file: &Mapped, wrong: &mut Vec<String>) {
+    let name = Some(file.file.as_str());
+    let direction = if file.written { "memory to" } else { "mapped" };
+    let flows = report.flows.iter().filter(|flow| {
+        let end = if file.written { &flow.destination } else { &flow.source };
+        flow.pid == pid && flow.path == "mmap" && end.name.as_deref() == name
+    });
+    let found: Vec<_> = flows.collect();
+    let [flow] = found[..] else {
+        wrong.push(format!("{direction} {}: {} flows", file.file, found.len()));
+        return;
+    };
+    let mut same = |what: &str, is: Option<u64>, should: Option<u64>| {
+        if should.is_some() && is != should {
+            wrong.push(format!("{direction} {}: {what} is {is:?} and should be {should:?}", file.file));
+        }
+    };
+    let faults = flow.page_faults;
+    let both = faults.minor.zip(faults.major).map(|(minor, major)| minor + major);
+    same("bytes", Some(flow.bytes), Some(file.bytes));
+    same("cpu_copied_bytes", flow.cpu_copied_bytes, Some(4096 * file.copied_pages));
+    same("unknown_bytes", flow.unknown_bytes, Some(0));
+    same("device_read_bytes", flow.device_read_bytes, file.device_read);
+    same("syscalls", Some(flow.syscalls), Some(file.calls));
+    same("page faults", both, file.faults);
+    same("page_faults.major", faults.major, file.major);
+    same("page_faults.copy_on_write", faults.copy_on_write, Some(file.copied_pages));
+    let switches = both.map(|both| 2 * (file.calls + both - file.faults_in_calls));
+    same("mode_switches", flow.mode_switches, switches);
+    let verdict = match (file.written, file.bytes == 0, file.copied_pages * 4096) {
+        (true, ..) | (false, true, _) => "unknown",
+        (false, false, 0) => "zero-copy",
+        (false, false, copied) if copied == file.bytes && faults.copy_on_write == both => "copied",
+        (false, false, _) => "mixed",
+    };
+    if flow.verdict != verdict {
+        wrong.push(format!("{direction} {}: verdict is {} and should be {verdict}", file.file, flow.verdict));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -247,6 +296,15 @@ mod tests {
         let mut plan = Ledger::new();
         plan.relayed((Kind::File, Kind::Tcp), 100, 3, 2).reads(Kind::File, 50, 1);
         plan.flow("read", Some("/in"), None, 50);
+        plan.mapped(Mapped {
+            file: "/mapped".into(),
+            bytes: 28_672,
+            copied_pages: 1,
+            calls: 1,
+            faults: Some(4),
+            major: Some(1),
+            ..Mapped::default()
+        });
         Expectation {
             pid: 7,
             rchar: 150,
@@ -265,7 +323,7 @@ mod tests {
             "transfers": transfers, "syscalls": syscalls, "mode_switches": 2 * syscalls,
             "cpu_copied_bytes": copied, "by_reference_bytes": 0, "unknown_bytes": 0,
             "device_read_bytes": 0, "device_sent_bytes": null,
-            "context_switches": {"voluntary": 0, "involuntary": 0}, "page_faults": {"minor": 0, "major": 0},
+            "context_switches": {"voluntary": 0, "involuntary": 0}, "page_faults": {"minor": 0, "major": 0, "copy_on_write": null},
             "seconds": 0.1, "verdict": "copied", "evidence": "inferred", "reason": null,
             "rchar_bytes": bytes, "wchar_bytes": if path == "read" { 0 } else { bytes }
         })
@@ -285,7 +343,7 @@ mod tests {
                 "container": null, "exit_code": 0, "syscalls": 30,
                 "mode_switches": {"syscall": 60, "exception": 40, "interrupt": null},
                 "context_switches": {"voluntary": 3, "involuntary": 0},
-                "page_faults": {"minor": 21, "major": 0}, "device_read_bytes": 512,
+                "page_faults": {"minor": 21, "major": 0, "copy_on_write": null}, "device_read_bytes": 512,
                 "paths": [row("read+write", "tcp", 100, 5, 2, 200), row("read", "memory", 50, 1, 1, 50)]
             }],
             "flows": [{
@@ -334,6 +392,16 @@ mod tests {
             ("/processes/0/paths/1/context_switches/voluntary", json!(4)),
             ("/flows/0/bytes", json!(49)),
             ("/flows/0/source/name", json!("/other")),
+            ("/flows/1/bytes", json!(28_671)),
+            ("/flows/1/cpu_copied_bytes", json!(8192)),
+            ("/flows/1/unknown_bytes", json!(1)),
+            ("/flows/1/syscalls", json!(2)),
+            ("/flows/1/mode_switches", json!(8)),
+            ("/flows/1/page_faults/minor", json!(4)),
+            ("/flows/1/page_faults/major", json!(0)),
+            ("/flows/1/page_faults/copy_on_write", json!(0)),
+            ("/flows/1/verdict", json!("zero-copy")),
+            ("/flows/1/source/name", json!("/other")),
         ] {
             let mut wrong = report();
             *wrong.pointer_mut(pointer).expect("a field of the report") = value;

@@ -98,6 +98,31 @@ pub struct Flow {
     pub bytes: u64,
 }
 
+/// Pages of one file that a process has in its memory, or has written to there.
+///
+/// Every program maps files, its own and libraries; only those that a fixture names are compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapped {
+    /// Path of the file.
+    pub file: String,
+    /// The pages were made writable: from memory to the file.
+    pub written: bool,
+    /// Bytes of whole pages.
+    pub bytes: u64,
+    /// Pages that were copied on write.
+    pub copied_pages: u64,
+    /// Calls that mapped the file, moved the mapping or took it away.
+    pub calls: u64,
+    /// Page faults, with storage I/O or without.
+    pub faults: Option<u64>,
+    /// Page faults with storage I/O.
+    pub major: Option<u64>,
+    /// Page faults taken within calls, which are no mode switches of their own.
+    pub faults_in_calls: u64,
+    /// Bytes that storage had to deliver for the faults.
+    pub device_read: Option<u64>,
+}
+
 /// Everything that one process did.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Expectation {
@@ -132,6 +157,8 @@ pub struct Expectation {
     pub rows: Vec<Row>,
     /// Flows that must be in the report.
     pub flows: Vec<Flow>,
+    /// Files that were mapped.
+    pub mapped: Vec<Mapped>,
     /// Further processes of the same fixture.
     pub others: Vec<Expectation>,
 }
@@ -190,6 +217,7 @@ impl Expectation {
 pub struct Ledger {
     rows: Vec<Row>,
     flows: Vec<Flow>,
+    mapped: Vec<Mapped>,
     threads: u64,
     other_calls: u64,
     execs: bool,
@@ -338,6 +366,12 @@ impl Ledger {
         self
     }
 
+    /// A file that was mapped.
+    pub fn mapped(&mut self, mapped: Mapped) -> &mut Self {
+        self.mapped.push(mapped);
+        self
+    }
+
     /// Threads beside the first one.
     pub fn threads(&mut self, threads: u64) -> &mut Self {
         self.threads = threads;
@@ -358,8 +392,8 @@ impl Ledger {
 
     /// The plan as an expectation, still without the kernel's counts.
     pub fn into_expectation(self) -> Expectation {
-        let Self { rows, flows, threads, other_calls, execs } = self;
-        Expectation { threads, other_calls, execs, rows, flows, ..Expectation::default() }
+        let Self { rows, flows, mapped, threads, other_calls, execs } = self;
+        Expectation { threads, other_calls, execs, rows, flows, mapped, ..Expectation::default() }
     }
 
     fn at(&mut self, via: &str, path: &str, source: Kind, destination: Kind) -> &mut Row {

@@ -162,7 +162,9 @@ impl Nginx {
             let worker = report.process(pid);
             // Threads that are cancelled load this library on their way out.
             let of_unwinder = |flow: &&Flow| {
-                flow.pid == pid && flow.source.name.as_ref().is_some_and(|name| name.contains("libgcc_s"))
+                flow.pid == pid
+                    && flow.path == "read"
+                    && flow.source.name.as_ref().is_some_and(|name| name.contains("libgcc_s"))
             };
             let late: u64 = report.flows.iter().filter(of_unwinder).map(|flow| flow.bytes).sum();
             let (read, written) = (worker.bytes_read() - late, worker.bytes_written());

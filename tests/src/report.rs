@@ -13,7 +13,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 }
 
 /// Every loss that can be declared, zero or not.
-pub const LOST: [&str; 15] = [
+pub const LOST: [&str; 16] = [
     "ring_full",
     "rows_full",
     "threads_full",
@@ -24,6 +24,7 @@ pub const LOST: [&str; 15] = [
     "iov_unread",
     "compat_calls",
     "mappings_unread",
+    "faults_unread",
     "pipes_unmatched",
     "ring_unseen",
     "aio_unread",
@@ -139,6 +140,8 @@ pub struct PageFaults {
     pub minor: Option<u64>,
     #[serde(deserialize_with = "present")]
     pub major: Option<u64>,
+    #[serde(deserialize_with = "present")]
+    pub copy_on_write: Option<u64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -184,6 +187,17 @@ pub struct Flow {
     pub bytes: u64,
     pub transfers: u64,
     pub syscalls: u64,
+    #[serde(deserialize_with = "present")]
+    pub cpu_copied_bytes: Option<u64>,
+    #[serde(deserialize_with = "present")]
+    pub by_reference_bytes: Option<u64>,
+    #[serde(deserialize_with = "present")]
+    pub unknown_bytes: Option<u64>,
+    #[serde(deserialize_with = "present")]
+    pub device_read_bytes: Option<u64>,
+    #[serde(deserialize_with = "present")]
+    pub mode_switches: Option<u64>,
+    pub page_faults: PageFaults,
     pub verdict: String,
 }
 
@@ -316,8 +330,8 @@ impl Process {
         self.paths.iter().map(|row| row.wchar_bytes).sum()
     }
 
-    /// Data calls of all rows.
+    /// Data calls of all rows. Those that map files move nothing.
     pub fn data_calls(&self) -> u64 {
-        self.paths.iter().map(|row| row.syscalls).sum()
+        self.paths.iter().filter(|row| row.path != "mmap").map(|row| row.syscalls).sum()
     }
 }

@@ -202,6 +202,14 @@ exactly! {
     a_pipe_between_two_threads_joins: "splice-handover";
     a_pipe_between_processes_does_not_join: "splice-forked";
     a_pipeline_has_nothing_to_join_and_loses_nothing: "splice-pipeline";
+    pages_of_mapped_files_are_counted_as_they_are_mapped: "map-read";
+    pages_that_storage_delivers_are_counted_once: "map-cold";
+    pages_that_are_copied_on_write_are_copies: "map-copy";
+    pages_that_are_made_writable_are_written_to_their_file: "map-write";
+    mappings_keep_their_pages_when_they_move: "map-move";
+    two_threads_do_not_count_a_page_twice: "map-threads";
+    a_child_maps_its_own_pages_of_a_shared_file: "map-fork";
+    pages_mapped_within_calls_are_counted_with_their_file: "map-calls";
     threads_add_up_to_their_process: "threads";
     threads_of_a_process_share_its_flows: "brief-threads";
     calls_before_a_threads_exec_are_the_processs: "thread-exec";

@@ -6,7 +6,7 @@ use serde_json::Value;
 use zc_tests::{
     expect::Kind,
     machine::{random_file, temp_dir},
-    report::Report,
+    report::{Flow, Report},
     zc::Zc,
 };
 
@@ -147,4 +147,31 @@ fn fio_splices_as_many_bytes_as_it_says() {
     assert_eq!((read, written), (BYTES, 0), "what fio says that it read");
     assert_eq!(report.bytes("splice", Kind::File, Kind::Pipe), read);
     assert_eq!(report.bytes("vmsplice", Kind::Pipe, Kind::Memory), read);
+}
+
+/// Its engine maps the file, and copies by itself: in the kernel nothing is copied. fio moves whole blocks, and all of them
+/// once, so that pages are as many bytes as fio says.
+#[test]
+fn fio_maps_as_many_bytes_as_it_says() {
+    let Some(zc) = Zc::with(&["fio"]) else { return };
+    for (way, source, destination) in [
+        ("read", Kind::File, Kind::Memory),
+        ("randread", Kind::File, Kind::Memory),
+        ("write", Kind::Memory, Kind::File),
+    ] {
+        let way_option = format!("--rw={way}");
+        let more = ["--ioengine=mmap", &way_option, "--iodepth=1", "--fallocate=none", "--overwrite=1"];
+        let (report, read, written) = fio(&zc, &more);
+        assert_eq!((read, written), if way == "write" { (0, BYTES) } else { (BYTES, 0) }, "{way}");
+        let ends = |flow: &&Flow| (flow.source.kind, flow.destination.kind) == (source, destination);
+        let named = |flow: &&Flow| {
+            [&flow.source, &flow.destination]
+                .iter()
+                .any(|end| end.name.as_deref().is_some_and(|name| name.ends_with("fio.bin")))
+        };
+        let flows: Vec<_> =
+            report.flows.iter().filter(ends).filter(named).filter(|flow| flow.path == "mmap").collect();
+        assert_eq!(flows.iter().map(|flow| flow.bytes).sum::<u64>(), BYTES, "{way}: {flows:?}");
+        assert!(flows.iter().all(|flow| flow.cpu_copied_bytes == Some(0)), "{way}: {flows:?}");
+    }
 }

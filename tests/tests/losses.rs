@@ -7,7 +7,7 @@ use zc_tests::{
     compare::differences,
     expect::{Expectation, Kind},
     fixture,
-    report::Report,
+    report::{Flow, Report},
     zc::{Traced, Zc},
 };
 
@@ -110,9 +110,13 @@ fn flows_beyond_the_limit_are_counted_and_path_rows_stay_exact() {
     };
     expected.flows.clear();
     assert_eq!(differences(&report, &expected), Vec::<String>::new());
-    let own = report.flows.iter().filter(|flow| flow.pid == expected.pid);
-    let bytes: u64 = own.map(|flow| flow.bytes).sum();
-    assert!(bytes <= expected.rchar, "{bytes} bytes in flows of {}", expected.rchar);
+    for row in &report.process(expected.pid).paths {
+        let ends = |flow: &&Flow| (flow.source.kind, flow.destination.kind) == (row.source, row.destination);
+        let own = report.flows.iter().filter(|flow| flow.pid == expected.pid && flow.path == row.path);
+        let own = own.filter(ends);
+        let bytes: u64 = own.map(|flow| flow.bytes).sum();
+        assert!(bytes <= row.bytes, "{bytes} bytes in flows of {} of {}", row.bytes, row.path);
+    }
 }
 
 /// While zc is stopped nobody empties the ring, so a thousand births and ends must overflow a small one;

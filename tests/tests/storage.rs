@@ -50,6 +50,25 @@ fn what_a_loop_device_reads_for_btrfs_is_counted_once() {
     counted_once("btrfs");
 }
 
+/// How many pages come with one, and whether a write is asked for, is up to the file system.
+#[test]
+fn mapped_files_are_accounted_for_on_every_file_system() {
+    let Some(zc) = Zc::with(&[]) else { return };
+    for kind in ["ext4", "xfs", "btrfs"] {
+        let Some(disk) = Disk::new(kind) else { continue };
+        for name in ["map-read", "map-cold", "map-copy", "map-write", "map-calls"] {
+            let work = fixture!(name).within(disk.path());
+            let traced = zc.run_json(&[], &work.command());
+            assert!(traced.done.status.success(), "{name} on {kind} failed: {}", traced.done.stderr);
+            let expected = work.expectation();
+            if name == "map-cold" {
+                assert!(expected.read_bytes > Some(0), "{name} on {kind} read nothing from storage");
+            }
+            assert_exact(&format!("{name}-{kind}"), &traced, &expected);
+        }
+    }
+}
+
 /// Extents that the file system says are shared (`FIEMAP_EXTENT_SHARED`).
 fn is_shared(path: &std::path::Path) -> bool {
     let done = Job::new(&["filefrag", "-v", path.to_str().expect("a UTF-8 path")]).finish();

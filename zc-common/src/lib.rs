@@ -11,6 +11,7 @@
 )]
 
 pub mod config;
+pub mod fault;
 pub mod loss;
 pub mod mapping;
 pub mod maps;

@@ -35,11 +35,14 @@ pub enum Loss {
     AioUnread = 12,
     /// A zero-copy send that could not be told from others, or what the kernel reported of it: its bytes stay unknown.
     ZerocopyUnmatched = 13,
+    /// The mappings of a process could not be looked at when it took a page fault on memory that was not known: if a file
+    /// is mapped there, its pages are in no row.
+    FaultsUnread = 14,
 }
 
 impl Loss {
     /// Every counter, in the order of the report.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::RingFull,
         Self::RowsFull,
         Self::ThreadsFull,
@@ -54,6 +57,7 @@ impl Loss {
         Self::RingUnseen,
         Self::AioUnread,
         Self::ZerocopyUnmatched,
+        Self::FaultsUnread,
     ];
 
     /// The name of the counter in the report.
@@ -73,6 +77,7 @@ impl Loss {
             Self::RingUnseen => "ring_unseen",
             Self::AioUnread => "aio_unread",
             Self::ZerocopyUnmatched => "zerocopy_unmatched",
+            Self::FaultsUnread => "faults_unread",
         }
     }
 }

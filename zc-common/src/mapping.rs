@@ -24,6 +24,11 @@ pub const MAPPING_FILE: u32 = 1;
 /// The program may write to the range, and so may the kernel in its name.
 pub const MAPPING_WRITABLE: u32 = 2;
 
+/// A file is mapped in the range, of which `object` is the id.
+pub const MAPPING_BACKED: u32 = 4;
+/// What is written to the range is written to the file (`MAP_SHARED`).
+pub const MAPPING_SHARED: u32 = 8;
+
 /// How many ranges a thread remembers.
 pub const MAPPINGS: usize = 4;
 
@@ -45,6 +50,12 @@ impl Mapping {
         self.has(address) && bytes <= self.end - address
     }
 
+    /// Whether a file is mapped in the range, changed since or not.
+    #[inline(always)]
+    pub const fn is_backed(&self) -> bool {
+        self.flags & MAPPING_BACKED != 0
+    }
+
     /// Whether what is in the range is what is in a file.
     #[inline(always)]
     pub const fn is_file(&self) -> bool {
@@ -64,6 +75,34 @@ impl Mapping {
     }
 }
 
+/// How many changes of a process's mappings are remembered; a power of two.
+pub const CHANGES: usize = 8;
+
+/// A change of what is mapped.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// How many changes there were with this one; 0 while it is written down.
+    pub number: u64,
+    /// First byte of what changed.
+    pub start: u64,
+    /// One past the last byte.
+    pub end: u64,
+    /// Not zero when something else is there now; 0 when only the protection is another.
+    pub unmaps: u64,
+}
+
+impl Change {
+    /// Whether the range is still what it was.
+    #[inline(always)]
+    pub const fn spares(&self, mapping: &Mapping) -> bool {
+        let is_elsewhere = self.end <= mapping.start || mapping.end <= self.start;
+        // Of anonymous memory the protection does not matter.
+        is_elsewhere || self.unmaps == 0 && !mapping.is_backed()
+    }
+}
+
+assert_layout!(Change, 32, [[u64; 4]]);
 assert_layout!(Mapping, 32, [[u64; 3], [u32; 2]]);
 pod!(Mapping);
 
@@ -80,6 +119,17 @@ mod tests {
         assert!(!range.has_all(8192, u64::MAX));
         assert!(Mapping::ANY_MEMORY.has_all(1 << 47, 1 << 40));
         assert!(!Mapping::NONE.has(0));
+    }
+
+    #[test]
+    fn a_change_spares_what_it_does_not_touch() {
+        let memory = Mapping { start: 4096, end: 12_288, ..Mapping::NONE };
+        let file = Mapping { flags: MAPPING_BACKED, ..memory };
+        let change = |start, end, unmaps| Change { number: 1, start, end, unmaps };
+        assert!(change(0, 4096, 1).spares(&memory) && change(12_288, 16_384, 1).spares(&memory));
+        assert!(!change(8192, 12_288, 1).spares(&memory) && !change(0, 4097, 1).spares(&file));
+        // A guard page of a stack, and a file that may be written from here on.
+        assert!(change(4096, 8192, 0).spares(&memory) && !change(4096, 8192, 0).spares(&file));
     }
 
     #[test]

@@ -33,5 +33,7 @@ pub const PAIR_SETS_DEFAULT: u32 = 4_096;
 pub const PIPE_SETS: u32 = 128;
 /// Default size of `EVENTS`; a power of two, and of pages.
 pub const RING_BYTES_DEFAULT: u32 = 8 << 20;
+/// How many mappings of files are remembered by where they begin.
+pub const AREAS_MAX: u32 = 16_384;
 /// Default number of named flows of a process.
 pub const FLOWS_DEFAULT: u32 = 1_024;

@@ -12,6 +12,8 @@ pub enum Path {
     Write = 2,
     /// Bytes written from the very user memory they had been read into.
     ReadWrite = 3,
+    /// What page faults made accessible of mapped files, or made writable.
+    Mmap = 4,
     /// Bytes written from memory that maps a file: nothing had read them.
     MmapWrite = 5,
     /// sendfile(2), `sendfile64` in the kernel.
@@ -37,10 +39,11 @@ pub enum Path {
 
 impl Path {
     /// Every path that a row of the report can have.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Read,
         Self::Write,
         Self::ReadWrite,
+        Self::Mmap,
         Self::MmapWrite,
         Self::Sendfile,
         Self::Splice,
@@ -60,6 +63,7 @@ impl Path {
             1 => Self::Read,
             2 => Self::Write,
             3 => Self::ReadWrite,
+            4 => Self::Mmap,
             5 => Self::MmapWrite,
             8 => Self::Sendfile,
             9 => Self::Splice,
@@ -81,6 +85,7 @@ impl Path {
             Self::Read => "read",
             Self::Write => "write",
             Self::ReadWrite => "read+write",
+            Self::Mmap => "mmap",
             Self::MmapWrite => "mmap+write",
             Self::Sendfile => "sendfile",
             Self::Splice => "splice",

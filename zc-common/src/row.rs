@@ -69,7 +69,8 @@ pub const AIO_DESTINATION: u8 = MESSAGE_DESTINATION | RING_DESTINATION;
 pub const MAPPED_SOURCE: u8 = 64;
 /// Of a write: `MSG_ZEROCOPY` was asked for on a socket without `SO_ZEROCOPY`, and ignored. Of
 /// `copy_file_range`: it was `FICLONE` or `FICLONERANGE`. Of bytes that were spliced through a pipe: those that took them
-/// out were seen before those that put them in, and counted them as a leg, too; their costs are `own`.
+/// out were seen before those that put them in, and counted them as a leg, too; their costs are `own`. Of page
+/// faults on a mapped file: the page table could not be read, and at least so much was mapped.
 pub const SPECIAL: u8 = 128;
 /// In place of the id of a pipe that is not named, in [`RowKey::through`].
 pub const THROUGH_UNNAMED: u32 = u32::MAX;
@@ -124,7 +125,8 @@ pub struct RowValue {
     /// What the row's own calls cost; of a `read+write` row these are its writes.
     pub own: Costs,
     /// Of a `read+write` row: what the reads whose bytes it took had cost. The leg rows of those reads
-    /// still hold the same costs and bytes, and user space takes them off there.
+    /// still hold the same costs and bytes, and user space takes them off there. Of page faults on mapped files:
+    /// `calls` are those taken in user mode.
     pub taken: Costs,
 }
 

@@ -18,7 +18,9 @@ pub struct Session {
     /// Parts of zero-copy sends that were kept for a report, and not taken out again: more than there are when some
     /// were forgotten.
     pub sends_waiting: u64,
+    /// Where the kernel maps all of physical memory (`PAGE_OFFSET`); 0 when that is not known.
+    pub direct_map: u64,
 }
 
-assert_layout!(Session, 40, [[u64; 5]]);
+assert_layout!(Session, 48, [[u64; 6]]);
 pod!(Session);

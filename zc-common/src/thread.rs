@@ -2,6 +2,7 @@
 
 use crate::{
     assert_layout,
+    fault::Fault,
     mapping::{MAPPINGS, Mapping},
     pod,
     row::{Costs, RowKey, RowValue},
@@ -56,6 +57,11 @@ pub struct Thread {
     pub descriptors: [Descriptor; DESCRIPTORS],
     /// `task_struct.mm`: which generation the ranges below are of.
     pub mm: u64,
+    /// `mm_struct.pgd`: the page table.
+    pub page_table: u64,
+    /// The page fault on a mapped file that was last seen to begin, until its end is accounted for. Also there for
+    /// others who have to know which file a thread waits for.
+    pub fault: Fault,
     /// Ranges of memory seen lately.
     pub mappings: [Mapping; MAPPINGS],
 }
@@ -158,7 +164,7 @@ pub struct Descriptor {
 assert_layout!(Descriptor, 40, [u64, u64, u64, u32, i32, u32, u8, [u8; 3]]);
 assert_layout!(
     Thread,
-    72 + 48 + 16 + 16 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 8 + 32 * MAPPINGS,
+    72 + 48 + 16 + 16 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 16 + 128 + 32 * MAPPINGS,
     [
         [u64; 9],
         Costs,
@@ -167,7 +173,8 @@ assert_layout!(
         RowKey,
         [Recent; RECENT],
         [Descriptor; DESCRIPTORS],
-        u64,
+        [u64; 2],
+        Fault,
         [Mapping; MAPPINGS]
     ]
 );

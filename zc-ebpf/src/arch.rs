@@ -127,20 +127,51 @@ pub(crate) fn clones_whole(registers: Typed) -> bool {
     command == FICLONE
 }
 
-/// Calls that take memory away from the process, or may change what is there: mmap, mprotect, munmap, brk, mremap,
-/// shmat, shmdt, `remap_file_pages`, `pkey_mprotect`.
-#[inline(always)]
-pub(crate) fn changes_mappings(number: u64) -> bool {
-    matches!(number, 9..=12 | 25 | 30 | 67 | 216 | 329)
+/// A system call that makes, moves or takes away a mapping.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MappingCall {
+    /// mmap: address, length, protection, flags, fd, offset.
+    Map,
+    /// munmap: address, length.
+    Unmap,
+    /// mremap: address, …
+    Move,
 }
 
-/// The call is an mmap that takes a free place (no `MAP_FIXED` in its fourth argument), so that what was known of
-/// other places still holds.
+/// The call of a number, if it is one of those.
 #[inline(always)]
-pub(crate) fn maps_beside(number: u64, registers: Typed) -> bool {
-    const MAP_FIXED: u64 = 0x10;
-    let flags: u64 = typed!(registers, regs_arg3);
-    number == 9 && flags & MAP_FIXED == 0
+pub(crate) fn mapping_call(number: u64) -> Option<MappingCall> {
+    Some(match number {
+        9 => MappingCall::Map,
+        11 => MappingCall::Unmap,
+        25 => MappingCall::Move,
+        _ => return None,
+    })
+}
+
+/// Calls that may change what is mapped where: mmap, mprotect, munmap, mremap, shmat, shmdt, `remap_file_pages`,
+/// `pkey_mprotect`. Not brk: no file is mapped where the heap may grow.
+#[inline(always)]
+pub(crate) fn changes_mappings(number: u64) -> bool {
+    matches!(number, 9..=11 | 25 | 30 | 67 | 216 | 329)
+}
+
+/// mprotect, `pkey_mprotect`: address, length, …
+#[inline(always)]
+pub(crate) fn protects(number: u64) -> bool {
+    matches!(number, 10 | 329)
+}
+
+/// Calls whose costs are in rows.
+#[inline(always)]
+pub(crate) fn is_accounted(number: u64, registers: Typed) -> bool {
+    data_call(number, registers).is_some() || mapping_call(number).is_some()
+}
+
+/// execve, execveat.
+#[inline(always)]
+pub(crate) fn is_exec(number: u64) -> bool {
+    matches!(number, 59 | 322)
 }
 
 /// The return of clone, fork, vfork or clone3 in the child, which never made that call.

@@ -194,13 +194,15 @@ pub(crate) fn fetch_add(word: *mut u64, value: u64) -> u64 {
     register
 }
 
-/// Sets bits of the word.
+/// Sets bits of the word and returns what it was.
 #[inline(always)]
-pub(crate) fn fetch_or(word: *mut u64, bits: u64) {
+pub(crate) fn fetch_or(word: *mut u64, bits: u64) -> u64 {
+    let mut register = bits;
     // SAFETY: as above.
     unsafe {
-        asm!("{bits} = atomic_fetch_or((u64 *)({word} + 0), {bits})", word = in(reg) word, bits = inout(reg) bits => _);
+        asm!("{bits} = atomic_fetch_or((u64 *)({word} + 0), {bits})", word = in(reg) word, bits = inout(reg) register);
     }
+    register
 }
 
 /// Keeps only `bits` of the word.

@@ -33,6 +33,8 @@ mod account;
 #[cfg(target_arch = "bpf")]
 mod arch;
 #[cfg(target_arch = "bpf")]
+mod fault;
+#[cfg(target_arch = "bpf")]
 mod hooks;
 #[cfg(target_arch = "bpf")]
 mod kernel;
@@ -42,6 +44,8 @@ mod mapping;
 mod maps;
 #[cfg(target_arch = "bpf")]
 mod object;
+#[cfg(target_arch = "bpf")]
+mod page_table;
 #[cfg(target_arch = "bpf")]
 mod row;
 #[cfg(target_arch = "bpf")]

@@ -1,50 +1,130 @@
 //! What is mapped where in the memory of the running process.
 //!
-//! Most bytes that a process writes come from memory that it has seen before, so that a thread remembers the ranges
-//! that it wrote from last. They hold until a call takes memory away or puts something else in its place, which moves
-//! the generation of the process's mappings.
+//! Most bytes that a process writes come from memory that it has seen before, and most page faults are there, so that a
+//! thread remembers the ranges that it saw last. They hold until a call changes what is mapped in them. The last changes of
+//! a process are remembered, too: one elsewhere, as of another thread's stack, leaves a range as it is.
 
-use core::ffi::c_void;
+mod area;
 
-use aya_ebpf::{
-    helpers::generated::{bpf_find_vma, bpf_loop},
-    macros::map,
-    maps::Array,
-};
+use aya_ebpf::{macros::map, maps::Array};
 use zc_common::{
-    loss::Loss,
-    mapping::{MAPPING_FILE, MAPPING_WRITABLE, MAPPINGS, Mapping},
+    fault::PAGE,
+    mapping::{
+        CHANGES, Change, MAPPING_BACKED, MAPPING_FILE, MAPPING_SHARED, MAPPING_WRITABLE, MAPPINGS, Mapping,
+    },
     path::Kind,
     thread::Thread,
 };
 
+use self::area::zc_find_area;
 use crate::{
-    kernel::{Typed, address_at, current, fetch_add, global, probe, probe_at, typed},
-    maps::lose,
+    kernel::{current, fetch_add, probe, probe_at},
     object, thread,
 };
 
-/// How many generations there are; a power of two. Processes that share one only look more often.
-const GENERATIONS_MAX: u32 = 4096;
+/// How many processes have changes of their own; a power of two. Those that share them only look more often.
+const PROCESSES_MAX: u32 = 1024;
 
-/// Generations, by `mm_struct`. An array, as a look at it is a few instructions.
+/// Changes of the mappings of a process.
+#[repr(C)]
+struct Changes {
+    /// How many there were: the generation of its mappings.
+    count: u64,
+    /// The last ones.
+    last: [Change; CHANGES],
+}
+
+/// Changes, by `mm_struct`. An array, as a look at it is a few instructions.
 #[map]
-static GENERATIONS: Array<u64> = Array::with_max_entries(GENERATIONS_MAX, 0);
+static ALL_CHANGES: Array<Changes> = Array::with_max_entries(PROCESSES_MAX, 0);
 
 #[inline(always)]
-fn generation(thread: *mut Thread) -> Option<*mut u64> {
+fn changes(thread: *mut Thread) -> Option<*mut Changes> {
     // Kept in the thread's state, where it is a number: on a pointer the verifier allows no such arithmetic.
     // SAFETY: map memory, only this thread's.
     let mm = unsafe { (&raw const (*thread).mm).read_volatile() };
-    GENERATIONS.get_ptr_mut((mm >> 7) as u32 & (GENERATIONS_MAX - 1))
+    ALL_CHANGES.get_ptr_mut((mm >> 7) as u32 & (PROCESSES_MAX - 1))
 }
 
-/// A call has taken memory away from the process, or changed what is there.
 #[inline(always)]
-pub(crate) fn changed(thread: *mut Thread) {
-    if let Some(generation) = generation(thread) {
-        fetch_add(generation, 1);
+fn generation(thread: *mut Thread) -> Option<u64> {
+    // SAFETY: map memory.
+    changes(thread).map(|changes| unsafe { (&raw const (*changes).count).read_volatile() })
+}
+
+/// A call has changed what is mapped in `len` bytes at `start`, or their protection. Says how many changes were before.
+#[inline(always)]
+pub(crate) fn changed(thread: *mut Thread, start: u64, len: u64, unmaps: bool) -> Option<u64> {
+    let changes = changes(thread)?;
+    // SAFETY: map memory. Whoever reads the change compares its number before and after.
+    unsafe {
+        let number = fetch_add(&raw mut (*changes).count, 1);
+        let change = &raw mut (*changes).last[number as usize & (CHANGES - 1)];
+        (&raw mut (*change).number).write_volatile(0);
+        (&raw mut (*change).start).write_volatile(start);
+        (&raw mut (*change).end)
+            .write_volatile(start.saturating_add(len).saturating_add(PAGE - 1) & !(PAGE - 1));
+        (&raw mut (*change).unmaps).write_volatile(u64::from(unmaps));
+        (&raw mut (*change).number).write_volatile(number + 1);
+        Some(number)
     }
+}
+
+/// The thread has taken memory away itself: what is left of the ranges that it knows is as it was. C libraries map more than
+/// they need, and cut off what is not aligned.
+#[inline(always)]
+pub(crate) fn unmapped(thread: *mut Thread, start: u64, len: u64) {
+    let Some(before) = changed(thread, start, len, true) else { return };
+    let end = start.saturating_add(len).saturating_add(PAGE - 1) & !(PAGE - 1);
+    let mut slot = 0;
+    while slot < MAPPINGS {
+        // SAFETY: map memory, only this thread's.
+        let known = unsafe { &mut (*thread).mappings[slot] };
+        if known.generation == before && known.end != 0 {
+            if start <= known.start && end > known.start {
+                known.start = if end < known.end { end } else { known.end };
+            } else if start < known.end && end >= known.end {
+                known.end = start;
+            }
+            if end <= known.start || known.end <= start {
+                known.generation = before + 1;
+            }
+        }
+        slot += 1;
+    }
+}
+
+/// Anything may have changed.
+#[inline(always)]
+pub(crate) fn all_changed(thread: *mut Thread) {
+    changed(thread, 0, u64::MAX - PAGE, true);
+}
+
+/// Whether no change since has touched the range.
+#[inline(always)]
+fn still_holds(changes: *const Changes, mapping: &Mapping, generation: u64) -> bool {
+    let since = generation - mapping.generation;
+    if since > CHANGES as u64 {
+        return false;
+    }
+    let mut index = 0;
+    while index < CHANGES as u64 {
+        if index >= since {
+            break;
+        }
+        let number = mapping.generation + index;
+        // SAFETY: map memory.
+        unsafe {
+            let change = &raw const (*changes).last[number as usize & (CHANGES - 1)];
+            let copy = change.read_volatile();
+            let after = (&raw const (*change).number).read_volatile();
+            if copy.number != number + 1 || after != number + 1 || !copy.spares(mapping) {
+                return false;
+            }
+        }
+        index += 1;
+    }
+    true
 }
 
 /// Where a thread remembers a range: the last one without a file, the last one of a file, and the one before each.
@@ -71,12 +151,11 @@ fn is_known(thread: *mut Thread, slot: usize, address: u64, bytes: u64) -> Optio
     if !mapping.has_all(address, bytes) {
         return None;
     }
-    // SAFETY: map memory.
-    (unsafe { generation(thread)?.read_volatile() } == mapping.generation).then_some(mapping)
+    (generation(thread)? == mapping.generation).then_some(mapping)
 }
 
-/// Finds the range that `address` is in. What cannot be found is memory, all of it. A global function: the verifier
-/// looks at it once, and not again at each call.
+/// Finds the range that `address` is in; 0 when the mappings cannot be looked at. Then it is memory, all of it. A global
+/// function: the verifier looks at it once, and not again at each call.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn zc_find_mapping(address: u64, found: *mut Mapping) -> u64 {
@@ -88,16 +167,39 @@ pub(crate) extern "C" fn zc_find_mapping(address: u64, found: *mut Mapping) -> u
     let task = current();
     *found = Mapping::ANY_MEMORY;
     let Some(thread) = thread::find(task) else { return 0 };
-    let Some(generation) = generation(thread) else { return 0 };
     // Read before the look, so that a change during it is seen.
-    // SAFETY: map memory.
-    let generation = unsafe { generation.read_volatile() };
+    let Some(generation) = generation(thread) else { return 0 };
+    if zc_known_mapping(thread, address, generation, found) != 0 {
+        return 1;
+    }
+    if zc_find_area(thread, address) == 0 || zc_describe(thread, generation, found) == 0 {
+        return 0;
+    }
+    remember(thread, found);
+    1
+}
+
+/// The range that the thread knows `address` to be in. As above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn zc_known_mapping(
+    thread: *mut Thread,
+    address: u64,
+    generation: u64,
+    found: *mut Mapping,
+) -> u64 {
+    if thread.is_null() || found.is_null() {
+        return 0;
+    }
+    let Some(changes) = changes(thread) else { return 0 };
     let mut slot = 0;
     while slot < MAPPINGS {
         // SAFETY: map memory, only this thread's.
-        let known = unsafe { (*thread).mappings[slot] };
-        if known.has(address) && known.generation == generation {
-            *found = known;
+        let known = unsafe { &mut (*thread).mappings[slot] };
+        if known.has(address) && still_holds(changes, known, generation) {
+            known.generation = generation;
+            // SAFETY: callers pass references.
+            unsafe { *found = *known };
             if slot >= BEFORE {
                 // SAFETY: as above.
                 unsafe { (*thread).mappings.swap(slot, slot - BEFORE) };
@@ -106,92 +208,55 @@ pub(crate) extern "C" fn zc_find_mapping(address: u64, found: *mut Mapping) -> u
         }
         slot += 1;
     }
-    let Some(mapping) = look(thread, address, generation) else {
-        lose(Loss::MappingsUnread);
-        return 0;
-    };
-    *found = mapping;
-    let slot = if mapping.is_file() { FILE } else { MEMORY };
-    // SAFETY: map memory, only this thread's.
-    unsafe {
-        (*thread).mappings[slot + BEFORE] = (*thread).mappings[slot];
-        (*thread).mappings[slot] = mapping;
-    }
-    1
-}
-
-/// What `bpf_find_vma` came to.
-#[repr(C)]
-struct Area {
-    /// What is looked for.
-    address: u64,
-    start: u64,
-    end: u64,
-    flags: u64,
-    file: u64,
-    changed_pages: u64,
-}
-
-/// Reads a `vm_area_struct`, which the kernel has locked for that.
-#[inline(never)]
-extern "C" fn read_area(_task: Typed, vma: Typed, area: *mut Area) -> i64 {
-    if vma.is_null() {
-        return 0;
-    }
-    // SAFETY: `look` passes its own.
-    unsafe {
-        (*area).start = typed!(vma, vma_vm_start);
-        (*area).end = typed!(vma, vma_vm_end);
-        (*area).flags = typed!(vma, vma_vm_flags);
-        (*area).file = address_at(vma, global!(OFFSETS.vma_vm_file));
-        (*area).changed_pages = typed!(vma, vma_anon_vma);
-    }
     0
 }
 
-/// How often to ask when the kernel's lock is taken. It is held for some microseconds by a thread that changes
-/// mappings, and longer by one that has lost its CPU.
-const TRIES: u32 = 128;
-
-/// Asks the kernel; ends a `bpf_loop` with any answer but that its lock is taken.
-#[inline(never)]
-extern "C" fn ask(_index: u32, area: *mut Area) -> i64 {
-    const EBUSY: i64 = 16;
-    let task = current().cast_mut();
-    // SAFETY: `read_area` has the signature of a callback, and `look` passes its own `area`.
-    let status = unsafe {
-        bpf_find_vma(task.cast(), (*area).address, read_area as *mut c_void, area.cast::<c_void>(), 0)
-    };
-    i64::from(status != -EBUSY)
+/// A call has mapped anonymous memory.
+#[inline(always)]
+pub(crate) fn note_memory(thread: *mut Thread, start: u64, len: u64) {
+    let Some(generation) = generation(thread) else { return };
+    remember(thread, &Mapping { start, end: start + len, generation, ..Mapping::NONE });
 }
 
-/// Asks the kernel. `None` when its lock on the mappings stays taken, or there is nothing at `address` any more.
 #[inline(always)]
-fn look(thread: *mut Thread, address: u64, generation: u64) -> Option<Mapping> {
+fn remember(thread: *mut Thread, mapping: &Mapping) {
+    let slot = if mapping.is_backed() { FILE } else { MEMORY };
+    // SAFETY: map memory, only this thread's.
+    unsafe {
+        (*thread).mappings[slot + BEFORE] = (*thread).mappings[slot];
+        (*thread).mappings[slot] = *mapping;
+    }
+}
+
+/// What was found last, as a mapping. As above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn zc_describe(thread: *mut Thread, generation: u64, found: *mut Mapping) -> u64 {
     const VM_WRITE: u64 = 2;
     const VM_MAYSHARE: u64 = 0x80;
-    let mut area = Area { address, start: 0, end: 0, flags: 0, file: 0, changed_pages: 0 };
-    // SAFETY: `ask` has the signature of a callback, and `area` outlives the loop.
-    unsafe { bpf_loop(TRIES, ask as *mut c_void, (&raw mut area).cast::<c_void>(), 0) };
-    let Area { start, end, flags, file, changed_pages, .. } = area;
-    if end == 0 {
-        return None;
+    if thread.is_null() || found.is_null() {
+        return 0;
     }
-    let mut mapping = Mapping { start, end, generation, object: 0, flags: 0 };
-    if flags & VM_WRITE != 0 {
-        mapping.flags |= MAPPING_WRITABLE;
-    }
+    let Some(area) = area::found() else { return 0 };
+    // SAFETY: callers pass references.
+    let found = unsafe { &mut *found };
+    let mut mapping_flags = if area.flags & VM_WRITE == 0 { 0 } else { MAPPING_WRITABLE };
     // A private mapping has an `anon_vma` once a page of it was changed (`__vmf_anon_prepare`).
-    let is_as_in_file = flags & VM_MAYSHARE != 0 || flags & VM_WRITE == 0 && changed_pages == 0;
-    if file != 0 && is_as_in_file && !is_kernels_own(file) {
-        let file = object::identify(file)?;
-        let (kind, object) = object::resolve(thread, &file)?;
+    let is_shared = area.flags & VM_MAYSHARE != 0;
+    let is_as_in_file = is_shared || area.flags & VM_WRITE == 0 && area.changed_pages == 0;
+    let mut object = 0;
+    if area.file != 0 && !is_kernels_own(area.file) {
+        let Some(file) = object::identify(area.file) else { return 0 };
+        let Some((kind, id)) = object::resolve(thread, &file) else { return 0 };
         if kind == Kind::File as u8 {
-            mapping.flags |= MAPPING_FILE;
-            mapping.object = object;
+            mapping_flags |= MAPPING_BACKED;
+            mapping_flags |= if is_as_in_file { MAPPING_FILE } else { 0 };
+            mapping_flags |= if is_shared { MAPPING_SHARED } else { 0 };
+            object = id;
         }
     }
-    Some(mapping)
+    *found = Mapping { start: area.start, end: area.end, generation, object, flags: mapping_flags };
+    1
 }
 
 /// Whether the file is one that the kernel made to have something to map: shared anonymous memory (`dev/zero`),

@@ -78,7 +78,11 @@ pub(crate) fn is_traced(tgid: u32) -> bool {
 pub(crate) fn set_traced(tgid: u32, traced: bool) {
     if let Some(word) = TRACED.get_ptr_mut(tgid >> 6) {
         let bit = 1 << (tgid & 63);
-        if traced { fetch_or(word, bit) } else { fetch_and(word, !bit) }
+        if traced {
+            fetch_or(word, bit);
+        } else {
+            fetch_and(word, !bit);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use zc_common::{
+    fault::Fault,
     loss::Loss,
     mapping::{MAPPINGS, Mapping},
     row::{Costs, RowKey},
@@ -45,6 +46,8 @@ static EMPTY: Thread = Thread {
         reserved: [0; 3],
     }; DESCRIPTORS],
     mm: 0,
+    page_table: 0,
+    fault: Fault::NONE,
     mappings: [Mapping::NONE; MAPPINGS],
 };
 
@@ -122,9 +125,21 @@ pub(crate) fn create(task: Typed, tgid: u32) -> Option<*mut Thread> {
         (*thread).process_start_ns = process_start_ns;
         (*thread).memory = memory_id(tgid, process_start_ns, exec_id);
         (*thread).tgid = tgid;
-        (*thread).mm = typed!(task, task_mm);
     }
+    remember_memory(thread, task);
     Some(thread)
+}
+
+/// Keeps where the task's memory is described.
+#[inline(always)]
+pub(crate) fn remember_memory(thread: *mut Thread, task: Typed) {
+    let mm: Typed = typed!(task, task_mm);
+    let page_table: u64 = if mm.is_null() { 0 } else { typed!(mm, mm_pgd) };
+    // SAFETY: map memory, only this thread's.
+    unsafe {
+        (*thread).mm = mm as u64;
+        (*thread).page_table = page_table;
+    }
 }
 
 /// What storage had to deliver for the running thread since this was last asked: `ioac.read_bytes` grows in
@@ -154,7 +169,7 @@ pub(crate) fn touch(task: Typed) -> Option<*mut Thread> {
     let registers = user_registers(task);
     let number: u64 = typed!(registers, regs_number);
     let result: i64 = typed!(registers, regs_result);
-    if result != -ENOSYS || arch::data_call(number, registers).is_none() || arch::is_compat(task, number) {
+    if result != -ENOSYS || !arch::is_accounted(number, registers) || arch::is_compat(task, number) {
         return None;
     }
     let thread = find(task)?;

@@ -17,6 +17,12 @@ const REPORTS: &str =
 
 const KNOWN: &[Known] = &[
     Known {
+        before: (6, 12),
+        part: "check",
+        name: "mm_filemap_map_pages",
+        reason: "the tracepoint came with Linux 6.12",
+    },
+    Known {
         before: (6, 7),
         part: "exact",
         name: "requests_that_go_on_are_counted_each_time",

@@ -332,7 +332,6 @@ fn run(step: extern "C" fn(u32, *mut c_void) -> i64) {
     }
 }
 
-const CONTINUE: u64 = 0;
 const STOP: u64 = 1;
 
 #[inline(never)]
@@ -340,32 +339,22 @@ extern "C" fn put_next(_index: u32, _context: *mut c_void) -> i64 {
     place().map_or(1, |walk| lowest_bit(zc_put_piece(walk)) as i64)
 }
 
+/// Goes on to the next buffer that has bytes left, and finds out what is mapped there: not in [`zc_take_piece`], as there
+/// would be no stack left.
 #[inline(never)]
 extern "C" fn take_next(_index: u32, _context: *mut c_void) -> i64 {
     let Some(walk) = place() else { return 1 };
-    if lowest_bit(zc_locate(walk)) == STOP {
+    if walk.left == 0 && buffers::zc_next_buffer(walk) == 0 {
         return 1;
     }
+    let Some(walk) = place() else { return 1 };
+    if walk.left != 0
+        && !walk.mapping.has(walk.address)
+        && zc_find_mapping(walk.address, &raw mut walk.mapping) == 0
+    {
+        lose(Loss::MappingsUnread);
+    }
     place().map_or(1, |walk| lowest_bit(zc_take_piece(walk)) as i64)
-}
-
-/// Goes on to the next buffer that has bytes left, and finds out what is mapped there. A global function, as above, and
-/// not one that [`zc_take_piece`] calls: there would be no stack left.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn zc_locate(walk: *mut Walk) -> u64 {
-    if walk.is_null() {
-        return STOP;
-    }
-    // SAFETY: this CPU's, and nothing interrupts a walk to begin another.
-    let walk = unsafe { &mut *walk };
-    if walk.left == 0 && buffers::zc_next_buffer(walk) == 0 {
-        return STOP;
-    }
-    if walk.left != 0 && !walk.mapping.has(walk.address) {
-        zc_find_mapping(walk.address, &raw mut walk.mapping);
-    }
-    CONTINUE
 }
 
 /// A global function: the verifier looks at it once, and not again at each call.

@@ -4,6 +4,7 @@ mod aio;
 mod clone;
 mod later;
 mod leg;
+mod mapping_calls;
 pub(crate) mod memory;
 mod message;
 pub(crate) mod pipe;
@@ -15,9 +16,10 @@ pub(crate) mod zerocopy;
 
 use zc_common::{config::COUNT_CALLS, loss::Loss, path::Path};
 
-use self::memory::Shape;
+use self::{mapping_calls::zc_mapping_call, memory::Shape};
 use crate::{
     arch::{self, DataCall},
+    fault,
     kernel::{Typed, typed},
     mapping,
     maps::{has, lose},
@@ -31,6 +33,7 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed) {
     let number: u64 = typed!(registers, regs_number);
     let Some(thread) = thread::find_or_create(task, tgid) else { return };
     let result: i64 = typed!(registers, regs_result);
+    fault::settle(thread);
     if has(COUNT_CALLS) && !arch::is_birth(number, result) {
         // SAFETY: map memory, only this thread's.
         unsafe { (*thread).calls += 1 };
@@ -38,12 +41,12 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed) {
     if arch::is_compat(task, number) {
         lose(Loss::CompatCalls);
         // It may have been one of those that change mappings, under another number.
-        mapping::changed(thread);
+        mapping::all_changed(thread);
         return;
     }
     let Some(call) = arch::data_call(number, registers) else {
-        if arch::changes_mappings(number) && !arch::maps_beside(number, registers) {
-            mapping::changed(thread);
+        if arch::changes_mappings(number) {
+            zc_mapping_call(thread, number, result);
         }
         return;
     };

@@ -13,6 +13,7 @@ use aya_ebpf::{
 };
 use zc_common::{
     config::{COUNT_CALLS, FOLLOW},
+    fault::FAULT_GONE,
     loss::Loss,
     mapping::{MAPPINGS, Mapping},
     path::Path,
@@ -22,13 +23,13 @@ use zc_common::{
 };
 
 use crate::{
-    arch,
+    arch, fault,
     kernel::{Typed, address_at, current, fetch_add, global, typed, typed_at, user_registers},
     maps::{
         EVENTS, PROCESSES, Process, ROWS, SESSION, THREADS, has, is_traced, lose, lose_many, set_traced,
         wake_up,
     },
-    object, row, thread,
+    object, page_table, row, thread,
 };
 
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`, before the child runs.
@@ -45,6 +46,13 @@ pub(crate) fn zc_fork(ctx: BtfTracePointContext) -> i32 {
         if let Some(process) = PROCESSES.get_ptr_mut(tgid) {
             // SAFETY: map memory.
             fetch_add(unsafe { &raw mut (*process).threads }, 1);
+        }
+        // It sees the memory that its parent sees, and many threads at once would only wait for each other to look.
+        if let Some(parent) = thread::find(parent)
+            && let Some(child) = thread::create(child, tgid)
+        {
+            // SAFETY: map memory; of the child's, nobody else's before it runs.
+            unsafe { (*child).mappings = (*parent).mappings };
         }
     } else if has(FOLLOW) {
         begin_process(child_tgid);
@@ -76,15 +84,28 @@ pub(crate) fn zc_exec(ctx: BtfTracePointContext) -> i32 {
     let old_tid: u32 = ctx.arg(1);
     let tid: u32 = typed!(task, task_pid);
     if old_tid != tid {
-        retire(tgid, old_tid);
         retire(tgid, tid);
     }
-    if let Some(thread) = thread::find_or_create(task, tgid) {
+    let thread = thread::find_or_create(task, tgid);
+    if old_tid != tid {
+        if let (Some(thread), Some(old)) = (thread, THREADS.get_ptr(old_tid)) {
+            // SAFETY: map memory, and the process has no other thread now.
+            unsafe { (*thread).fault = (*old).fault };
+        }
+        retire(tgid, old_tid);
+    }
+    if let Some(thread) = thread {
         // SAFETY: map memory, only this thread's.
         unsafe {
             (*thread).memory = memory_id(tgid, (*thread).process_start_ns, typed!(task, task_self_exec_id));
-            (*thread).mm = typed!(task, task_mm);
+            // The memory of the program before is gone; what its last fault did is known all the same.
+            (*thread).fault.flags |= FAULT_GONE;
             (*thread).mappings = [Mapping::NONE; MAPPINGS];
+        }
+        thread::remember_memory(thread, task);
+        page_table::zc_find_direct_map(thread);
+        // SAFETY: map memory, only this thread's.
+        unsafe {
             if begins {
                 (*thread).base.voluntary = typed!(task, task_nvcsw);
                 (*thread).base.involuntary = typed!(task, task_nivcsw);
@@ -119,15 +140,20 @@ fn retire(tgid: u32, tid: u32) {
     let _ = THREADS.remove(tid);
 }
 
-/// `sched_process_exit(struct task_struct *p, …)`, when a thread begins to end. It is only used where the
-/// thread's last context switch cannot be seen: it still gives back its files and memory, and may have to wait
-/// for that.
+/// `sched_process_exit(struct task_struct *p, …)`, when a thread begins to end. Its last page fault is over then. The rest
+/// is only used where the thread's last context switch cannot be seen: it still gives back its files and memory, and may
+/// have to wait for that.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub(crate) fn zc_exit(_ctx: BtfTracePointContext) -> i32 {
     let task = current();
     let tgid: u32 = typed!(task, task_tgid);
-    if is_traced(tgid) && !sees_last_switch() {
-        thread_ended(task, tgid);
+    if is_traced(tgid) {
+        if let Some(thread) = thread::find(task) {
+            fault::settle(thread);
+        }
+        if !sees_last_switch() {
+            thread_ended(task, tgid);
+        }
     }
     0
 }
@@ -170,8 +196,9 @@ fn leader_start_ns(task: Typed) -> u64 {
     if leader.is_null() { 0 } else { typed!(leader, task_start_boottime) }
 }
 
-/// Sends what is known of the running thread, which has ended, and of its process if that was its last.
-#[inline(always)]
+/// Sends what is known of the running thread, which has ended, and of its process if that was its last. Not inlined, so
+/// that its stack is not below what else its callers call.
+#[inline(never)]
 pub(super) fn thread_ended(task: Typed, tgid: u32) {
     // Read once: a thread that execs gives the first one its own id meanwhile (`exchange_tids` in `de_thread`).
     let tid: u32 = typed!(task, task_pid);

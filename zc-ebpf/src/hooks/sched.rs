@@ -5,6 +5,7 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use super::process;
 use crate::{
+    fault,
     kernel::{Typed, typed},
     maps::is_traced,
     thread,
@@ -32,14 +33,26 @@ pub(crate) fn zc_sched_switch(ctx: BtfTracePointContext) -> i32 {
         // It may end after its process, and is known by its state alone then.
         thread::find_or_create(task, tgid);
     }
+    let preempted = ctx.arg::<u64>(0) & 0xFF != 0;
+    let voluntary = !preempted && state != 0;
     if let Some(thread) = thread::touch(task) {
-        let preempted = ctx.arg::<u64>(0) & 0xFF != 0;
         // SAFETY: map memory, and its thread does nothing else now.
         unsafe {
-            if !preempted && state != 0 {
+            if voluntary {
                 (*thread).call_voluntary += 1;
             } else {
                 (*thread).call_involuntary += 1;
+            }
+        }
+    } else if let Some(thread) = thread::find(task)
+        && fault::in_progress(thread, task)
+    {
+        // SAFETY: as above.
+        unsafe {
+            if voluntary {
+                (*thread).fault.voluntary += 1;
+            } else {
+                (*thread).fault.involuntary += 1;
             }
         }
     }

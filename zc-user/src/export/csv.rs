@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The columns: as in JSON, with units in their names.
-pub const HEADER: [&str; 30] = [
+pub const HEADER: [&str; 31] = [
     "pid",
     "ppid",
     "start_ns",
@@ -45,6 +45,7 @@ pub const HEADER: [&str; 30] = [
     "reason",
     "rchar_bytes",
     "wchar_bytes",
+    "copy_on_write_page_faults",
 ];
 
 /// The report's path rows. What is absent is an empty field; a process without paths has no line.
@@ -61,7 +62,7 @@ pub fn to_vec(report: &Report, options: &Options) -> io::Result<Vec<u8>> {
     writer.into_inner().map_err(csv::IntoInnerError::into_error)
 }
 
-fn record(process: &Process, row: &PathRow) -> [String; 30] {
+fn record(process: &Process, row: &PathRow) -> [String; 31] {
     let figures = &row.figures;
     let switches = figures.context_switches;
     let faults = figures.page_faults;
@@ -96,6 +97,7 @@ fn record(process: &Process, row: &PathRow) -> [String; 30] {
         text(figures.reason),
         figures.rchar_bytes.to_string(),
         figures.wchar_bytes.to_string(),
+        text(faults.and_then(|faults| faults.copy_on_write)),
     ]
 }
 

@@ -72,12 +72,12 @@ fn json_has_the_fields_of_the_contract_in_its_order() {
     let keys = keys(&text);
     let figures = "transfers syscalls bytes cpu_copied_bytes by_reference_bytes unknown_bytes \
                    device_read_bytes device_sent_bytes mode_switches context_switches voluntary involuntary \
-                   page_faults minor major seconds verdict evidence reason rchar_bytes wchar_bytes";
+                   page_faults minor major copy_on_write seconds verdict evidence reason rchar_bytes wchar_bytes";
     let expected = format!(
         "schema tool version commit host kernel arch hostname cpus window start seconds hooks lost \
          ring_full rows_unknown unpaired self bpf_runs bpf_ns cpu_seconds rss_bytes processes pid ppid \
          start_ns comm exe cmdline cgroup container exit_code syscalls mode_switches syscall exception \
-         interrupt context_switches voluntary involuntary page_faults minor major device_read_bytes paths path via source destination {figures}"
+         interrupt context_switches voluntary involuntary page_faults minor major copy_on_write device_read_bytes paths path via source destination {figures}"
     );
     let expected: Vec<_> = expected.split_whitespace().collect();
     assert_eq!(keys[..expected.len()], expected);
@@ -120,8 +120,8 @@ fn csv_is_a_header_and_a_line_for_each_path_row() {
     let reason = "not witnessed: sendfile hands on pages or copies them";
     let expected = format!(
         "{}\r\n\
-         7,1,5,\"a,b\",,,,,sendfile,syscall,file,tcp,2,4,4109,,,4109,1024,,8,6,8,10,12,unknown,inferred,{reason},4109,4109\r\n\
-         8,,5,,,,,,sendfile,syscall,file,tcp,1,2,1,,,1,512,,4,3,4,5,6,unknown,inferred,{reason},1,1\r\n",
+         7,1,5,\"a,b\",,,,,sendfile,syscall,file,tcp,2,4,4109,,,4109,1024,,8,6,8,10,12,unknown,inferred,{reason},4109,4109,\r\n\
+         8,,5,,,,,,sendfile,syscall,file,tcp,1,2,1,,,1,512,,4,3,4,5,6,unknown,inferred,{reason},1,1,\r\n",
         csv::HEADER.join(",")
     );
     assert_eq!(String::from_utf8(out).unwrap(), expected);

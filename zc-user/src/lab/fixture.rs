@@ -47,7 +47,7 @@ pub(super) fn process(pid: u32, step: &Step, calls: u64, user_faults: u64, fault
             interrupt: None,
         },
         context_switches: Some(ContextSwitches { voluntary: 0, involuntary: 0 }),
-        page_faults: Some(PageFaults { minor: faults.0, major: faults.1 }),
+        page_faults: Some(PageFaults { minor: faults.0, major: faults.1, copy_on_write: None }),
         device_read_bytes: None,
         paths: Vec::new(),
     }

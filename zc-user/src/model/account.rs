@@ -167,7 +167,11 @@ impl Ledger<'_> {
                 voluntary: totals.own.voluntary,
                 involuntary: totals.own.involuntary,
             }),
-            page_faults: known.then_some(PageFaults { minor: totals.own.minor, major: totals.own.major }),
+            page_faults: known.then_some(PageFaults {
+                minor: totals.own.minor,
+                major: totals.own.major,
+                copy_on_write: None,
+            }),
             device_read_bytes: totals.when_all(totals.storage_counted, totals.own.device_read_bytes),
             paths,
         }
@@ -175,7 +179,7 @@ impl Ledger<'_> {
 }
 
 fn figures(sum: &Sum, counted: Counted) -> Figures {
-    let Sum { bytes, rchar, wchar, transfers, costs, copies } = sum;
+    let Sum { bytes, rchar, wchar, transfers, costs, copies, user_faults, copy_on_write } = sum;
     Figures {
         transfers: *transfers,
         syscalls: costs.calls,
@@ -185,11 +189,15 @@ fn figures(sum: &Sum, counted: Counted) -> Figures {
         unknown_bytes: copies.unknown,
         device_read_bytes: counted.storage.then_some(costs.device_read_bytes),
         device_sent_bytes: None,
-        mode_switches: 2 * costs.calls,
+        mode_switches: 2 * (costs.calls + user_faults),
         context_switches: counted
             .switches
             .then_some(ContextSwitches { voluntary: costs.voluntary, involuntary: costs.involuntary }),
-        page_faults: counted.faults.then_some(PageFaults { minor: costs.minor, major: costs.major }),
+        page_faults: counted.faults.then_some(PageFaults {
+            minor: costs.minor,
+            major: costs.major,
+            copy_on_write: *copy_on_write,
+        }),
         seconds: None,
         verdict: copies.verdict(*bytes),
         evidence: copies.evidence,

@@ -67,8 +67,9 @@ pub fn infer(path: Path, source: EndKind, destination: EndKind, bytes: u64) -> C
         Path::SendZerocopy => Copies::unknown(bytes, Reason::ZerocopyUnreported),
         // The row says what the kernel did, see [`received_zerocopy`].
         Path::RecvZerocopy => Copies::unknown(bytes, Reason::EndUnknown),
-        // Rows have the legs that these are made of, see [`super::direct`].
-        Path::DirectRead | Path::DirectWrite | Path::Thread => Copies::none(),
+        // What page faults do is seen, see [`super::pages`]. Rows have the legs that the last two are made of, see
+        // [`super::direct`].
+        Path::Mmap | Path::DirectRead | Path::DirectWrite | Path::Thread => Copies::none(),
     }
 }
 
@@ -114,7 +115,7 @@ pub(super) const fn received_zerocopy(received: Reported) -> Copies {
     let Reported { copied, by_reference } = received;
     let reason = match (by_reference, copied) {
         (0, 0) => return Copies::none(),
-        (_, 0) => Reason::Mapped,
+        (_, 0) => Reason::ReceivedPages,
         _ => Reason::ReadIntoMemory,
     };
     Copies {
@@ -317,7 +318,7 @@ mod tests {
     #[test]
     fn what_was_received_by_zerocopy_is_mapped_or_copied_as_the_kernel_says() {
         for (copied, by_reference, reason, verdict) in [
-            (0, 10, Reason::Mapped, Verdict::Unknown),
+            (0, 10, Reason::ReceivedPages, Verdict::Unknown),
             (10, 0, Reason::ReadIntoMemory, Verdict::Copied),
             (4, 6, Reason::ReadIntoMemory, Verdict::Unknown),
         ] {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use zc_common::{
+    fault::PAGE,
     path::{Kind, Path},
     row::{
         AIO_DESTINATION, AIO_SOURCE, Costs, DIRECT_DESTINATION, DIRECT_SOURCE, MAPPED_SOURCE,
@@ -14,6 +15,7 @@ use zc_common::{
 use super::{
     copies::{Copies, EndKind, Reported, cloned, infer, received_zerocopy, sent_zerocopy},
     direct::Direct,
+    pages::Pages,
     reason::Reason,
     report::Via,
 };
@@ -126,9 +128,11 @@ impl EntryKey {
             Path::CopyFileRange if self.has(SPECIAL) => (false, false),
             Path::Sendfile | Path::CopyFileRange => (true, true),
             Path::SendZerocopy => (self.is_pair() && from, to),
+            // The last two are shown, and in no row.
             Path::Splice
             | Path::Tee
             | Path::Vmsplice
+            | Path::Mmap
             | Path::Thread
             | Path::RecvZerocopy
             | Path::DirectRead
@@ -137,6 +141,15 @@ impl EntryKey {
     }
 
     fn copies(&self, entry: &Entry) -> Copies {
+        if self.path == Path::Mmap {
+            let pages = Pages {
+                bytes: entry.bytes,
+                copied: entry.copied,
+                by_reference: entry.by_reference,
+                seen: !self.has(SPECIAL),
+            };
+            return if self.source_kind == Kind::Memory { pages.written() } else { pages.mapped() };
+        }
         let (source, destination) = (self.source_end(), self.destination_end());
         if self.path == Path::CopyFileRange && self.has(SPECIAL) {
             return cloned(entry.bytes);
@@ -221,6 +234,10 @@ pub(super) struct Sum {
     pub(super) transfers: u64,
     pub(super) costs: Costs,
     pub(super) copies: Copies,
+    /// Page faults that were calls into the kernel of their own.
+    pub(super) user_faults: u64,
+    /// Page faults that copied a page; `None` where there can be none.
+    pub(super) copy_on_write: Option<u64>,
 }
 
 impl Entries {
@@ -311,7 +328,16 @@ impl Entry {
 
 impl Sum {
     const fn new() -> Self {
-        Self { bytes: 0, rchar: 0, wchar: 0, transfers: 0, costs: Costs::NONE, copies: Copies::none() }
+        Self {
+            bytes: 0,
+            rchar: 0,
+            wchar: 0,
+            transfers: 0,
+            costs: Costs::NONE,
+            copies: Copies::none(),
+            user_faults: 0,
+            copy_on_write: None,
+        }
     }
 
     fn add(&mut self, key: &EntryKey, entry: &Entry) {
@@ -322,5 +348,9 @@ impl Sum {
         self.transfers += entry.transfers;
         self.costs.add(&entry.own);
         self.copies.add(&key.copies(entry));
+        if key.path == Path::Mmap {
+            self.user_faults += entry.taken.calls;
+            *self.copy_on_write.get_or_insert(0) += entry.copied / PAGE;
+        }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod fixture;
 mod flows;
 mod names;
 mod nullable;
+mod pages;
 pub mod reason;
 pub mod report;
 pub mod samples;

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! nullable {
-    ($module:ident: $type:ident { $first:ident, $second:ident }) => {
+    ($module:ident: $type:ident { $first:ident, $second:ident } $($extra:ident)?) => {
         pub(super) mod $module {
             use super::*;
             use crate::model::report::$type;
@@ -13,6 +13,7 @@ macro_rules! nullable {
             struct Members {
                 $first: Option<u64>,
                 $second: Option<u64>,
+                $(#[serde(default)] $extra: Option<u64>,)?
             }
 
             #[expect(clippy::ref_option, reason = "serde calls it so")]
@@ -22,18 +23,19 @@ macro_rules! nullable {
             ) -> Result<S::Ok, S::Error> {
                 let $first = value.map(|value| value.$first);
                 let $second = value.map(|value| value.$second);
-                Members { $first, $second }.serialize(serializer)
+                $(let $extra = value.and_then(|value| value.$extra);)?
+                Members { $first, $second $(, $extra)? }.serialize(serializer)
             }
 
             pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
                 deserializer: D,
             ) -> Result<Option<$type>, D::Error> {
-                let Members { $first, $second } = Members::deserialize(deserializer)?;
-                Ok($first.zip($second).map(|($first, $second)| $type { $first, $second }))
+                let Members { $first, $second $(, $extra)? } = Members::deserialize(deserializer)?;
+                Ok($first.zip($second).map(|($first, $second)| $type { $first, $second $(, $extra)? }))
             }
         }
     };
 }
 
 nullable!(context_switches: ContextSwitches { voluntary, involuntary });
-nullable!(page_faults: PageFaults { minor, major });
+nullable!(page_faults: PageFaults { minor, major } copy_on_write);

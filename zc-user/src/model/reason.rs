@@ -17,7 +17,11 @@ pub enum Reason {
     /// `FICLONE` or `FICLONERANGE`.
     Cloned,
     /// `TCP_ZEROCOPY_RECEIVE`.
+    ReceivedPages,
+    /// Pages of files in the process's memory.
     Mapped,
+    /// Pages of files that the process has copies of.
+    CopyOnWrite,
     /// A read leg.
     ReadIntoMemory,
     /// A write leg.
@@ -32,6 +36,10 @@ pub enum Reason {
     ZerocopyNotSet,
     /// `MSG_ZEROCOPY`, of which the kernel says that it copied.
     ZerocopyCopied,
+    /// Pages of files that the process may write to.
+    MadeWritable,
+    /// Page faults without a look at the page table.
+    PagesUnseen,
     /// A terminal, device or other file whose driver decides.
     DriverDecides,
     /// `O_DIRECT`.
@@ -52,11 +60,13 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::NoBytes,
         Self::ByDevice,
         Self::Cloned,
+        Self::ReceivedPages,
         Self::Mapped,
+        Self::CopyOnWrite,
         Self::ReadIntoMemory,
         Self::WrittenFromMemory,
         Self::WrittenFromMapping,
@@ -64,6 +74,8 @@ impl Reason {
         Self::RegularFile,
         Self::ZerocopyNotSet,
         Self::ZerocopyCopied,
+        Self::MadeWritable,
+        Self::PagesUnseen,
         Self::DriverDecides,
         Self::DirectIo,
         Self::EndUnknown,
@@ -80,7 +92,9 @@ impl Reason {
             Self::NoBytes => "no bytes moved",
             Self::ByDevice => "the device itself read or wrote user memory",
             Self::Cloned => "cloned: the file system shares the extents",
-            Self::Mapped => "mapped: received pages are in the memory of the program",
+            Self::ReceivedPages => "mapped: received pages are in the memory of the program",
+            Self::Mapped => "pages of the file were mapped",
+            Self::CopyOnWrite => "pages of a private mapping were written to, and copied first",
             Self::ReadIntoMemory => "read into user memory",
             Self::WrittenFromMemory => "written from user memory",
             Self::WrittenFromMapping => "written from a mapped file",
@@ -88,6 +102,8 @@ impl Reason {
             Self::RegularFile => "destination is a regular file",
             Self::ZerocopyNotSet => "SO_ZEROCOPY not set",
             Self::ZerocopyCopied => "the kernel reports MSG_ZEROCOPY data as copied",
+            Self::MadeWritable => "not witnessed: pages of a shared mapping were made writable",
+            Self::PagesUnseen => "not witnessed: the page table cannot be read on this machine",
             Self::DriverDecides => "not witnessed: the driver of a terminal or device decides",
             Self::DirectIo => "not witnessed: the file was opened with O_DIRECT",
             Self::EndUnknown => "not witnessed: the descriptor was closed or reused during the call",
@@ -104,6 +120,7 @@ impl Reason {
     /// What a user can do about it, in a few words.
     pub const fn hint(self) -> Option<&'static str> {
         match self {
+            Self::CopyOnWrite => Some("a shared mapping, or one that is only read, copies nothing"),
             Self::ReadIntoMemory => Some("a mapping (mmap) of a file reads without this copy"),
             Self::WrittenFromMemory => Some("data that is in a file can be sent with sendfile or splice"),
             Self::WrittenFromMapping => Some("sendfile, splice or copy_file_range can do without this copy"),
@@ -129,7 +146,10 @@ impl Reason {
             Self::NoBytes
             | Self::ByDevice
             | Self::Cloned
+            | Self::ReceivedPages
             | Self::Mapped
+            | Self::MadeWritable
+            | Self::PagesUnseen
             | Self::DriverDecides
             | Self::DirectIo => None,
         }

@@ -189,6 +189,8 @@ pub struct PageFaults {
     pub minor: u64,
     /// Served with storage I/O.
     pub major: u64,
+    /// Among both: those that copied a page of a file that is mapped privately. `None` but for `mmap`.
+    pub copy_on_write: Option<u64>,
 }
 
 /// What a process moved along one path between two kinds of ends.

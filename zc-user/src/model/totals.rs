@@ -60,10 +60,11 @@ impl Totals {
                 voluntary: a.voluntary + b.voluntary,
                 involuntary: a.involuntary + b.involuntary,
             });
-        self.page_faults = self
-            .page_faults
-            .zip(process.page_faults)
-            .map(|(a, b)| PageFaults { minor: a.minor + b.minor, major: a.major + b.major });
+        self.page_faults = self.page_faults.zip(process.page_faults).map(|(a, b)| PageFaults {
+            minor: a.minor + b.minor,
+            major: a.major + b.major,
+            copy_on_write: None,
+        });
         for figures in process.paths.iter().map(|row| &row.figures) {
             self.path_syscalls += figures.syscalls;
             self.bytes += figures.bytes;

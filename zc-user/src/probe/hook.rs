@@ -86,7 +86,6 @@ const DATA_CALLS: &[&str] = &[
     "sys_exit_mmap",
     "sys_exit_mprotect",
     "sys_exit_munmap",
-    "sys_exit_brk",
     "sys_exit_mremap",
     "sys_exit_shmat",
     "sys_exit_shmdt",
@@ -195,6 +194,15 @@ pub const HOOKS: &[Hook] = &[
         when: When::Always,
         required: false,
         purpose: "knowing that a ring was too small for its completions",
+    },
+    Hook {
+        name: "mm_filemap_map_pages",
+        program: "zc_map_pages",
+        method: Method::TpBtf,
+        targets: &["mm_filemap_map_pages"],
+        when: When::CountingFaults,
+        required: false,
+        purpose: "pages of files that are mapped with others, when they are unmapped soon or touched by several threads",
     },
     Hook {
         name: "sched_process_exec",

@@ -5,6 +5,7 @@ pub mod facts;
 pub mod hook;
 mod load;
 mod object;
+mod prime;
 pub mod session;
 
 /// The kernel programs, or nothing in a build without an eBPF toolchain.

@@ -29,6 +29,7 @@ use super::{
     hook::{HOOKS, Hook, Method, When},
     load::{Loaded, chain, load_programs, refusal},
     object,
+    prime::prime,
 };
 use crate::model::report::{self, HookStatus};
 
@@ -166,6 +167,7 @@ impl Session {
         let mut loaded = load_programs(&mut ebpf, &btf, &layout, |hook| {
             unwanted(hook, options).is_none() && useless(hook, &layout).is_none()
         });
+        prime(&mut ebpf);
         for hook in HOOKS {
             let status = match unwanted(hook, options) {
                 Some(reason) => Status::Disabled(reason),

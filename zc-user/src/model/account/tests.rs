@@ -230,7 +230,7 @@ fn totals_of_ended_and_of_living_threads_add_up_once() {
     assert_eq!(process.mode_switches.exception, Some(54));
     assert_eq!(process.mode_switches.interrupt, None);
     assert_eq!(process.context_switches, Some(ContextSwitches { voluntary: 4, involuntary: 4 }));
-    assert_eq!(process.page_faults, Some(PageFaults { minor: 42, major: 5 }));
+    assert_eq!(process.page_faults, Some(PageFaults { minor: 42, major: 5, copy_on_write: None }));
     assert!(process.paths.is_empty());
 }
 
