@@ -250,6 +250,35 @@ fn check_says_what_this_machine_lets_us_see() {
     }
 }
 
+#[test]
+fn check_says_what_the_kernel_makes_of_the_programs_of_a_session() {
+    let Some(zc) = Zc::with(&[]) else { return };
+    let checked = zc.job(&["check", "--format", "json"]).finish();
+    let answer: serde_json::Value = serde_json::from_slice(&checked.stdout).expect("JSON");
+    let hooks = answer["hooks"].as_array().expect("hooks");
+    let of = |hook: &serde_json::Value| hook["verified_instructions"].as_u64();
+    let mut expected: Vec<u64> =
+        hooks.iter().filter(|hook| hook["program"] != "zc_exit_data").filter_map(of).collect();
+
+    let report = zc.report_path("sizes");
+    let mut session = zc.run_job(&report, &[], &["sh", "-c", "echo here; sleep 0.5"]).start();
+    session.wait_for_output("here");
+    let files = fs::read_dir(format!("/proc/{}/fdinfo", session.pid())).expect("descriptors of zc");
+    let number = |info: String| {
+        let line = info.lines().find_map(|line| line.strip_prefix("verified_insns:"))?;
+        line.trim().parse::<u64>().ok()
+    };
+    let mut witnessed: Vec<u64> =
+        files.filter_map(|file| fs::read_to_string(file.ok()?.path()).ok()).filter_map(number).collect();
+    assert_eq!(session.finish().code(), 0);
+    expected.sort_unstable();
+    witnessed.sort_unstable();
+    assert_eq!(expected, witnessed, "{answer:#}");
+    for hook in hooks.iter().filter(|hook| hook["status"] == "attached") {
+        assert!(hook["machine_code_bytes"].as_u64() > Some(0), "{hook:#}");
+    }
+}
+
 /// A copy of zc that any user may execute, wherever the project lies.
 fn for_nobody(zc: &Zc) -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().expect("a directory");

@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Test(TestOptions),
     /// Run the tests on other kernels, each in a virtual machine
     VmTest(VmOptions),
+    /// Compare what kernels make of the programs with the record in docs/verifier.md
+    Verifier(VerifierOptions),
     /// Build everything and start the benchmarks
     Bench {
         /// Options of the benchmark program, such as --quick
@@ -73,6 +75,17 @@ pub(crate) struct VmOptions {
     /// Only tests with NAME in their name
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Option<String>,
+}
+
+/// What to compare with the record.
+#[derive(Args)]
+pub(crate) struct VerifierOptions {
+    /// Put what is found on record
+    #[arg(long)]
+    pub(crate) record: bool,
+    /// The running kernel only
+    #[arg(long)]
+    pub(crate) no_vm: bool,
 }
 
 /// What follows the name of the command, untouched: a parser would take the first `--` away, and that is

@@ -13,6 +13,7 @@ mod stack;
 mod tally;
 mod test;
 mod toolchain;
+mod verifier;
 mod vm;
 mod workspace;
 
@@ -53,6 +54,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Zc { .. } => launch::zc(&workspace, &cli::raw_arguments())?,
         Command::Bench { .. } => launch::bench(&workspace, &cli::raw_arguments())?,
         Command::Lint => lint::run(&workspace)?,
+        Command::Verifier(options) => return verifier::run(&workspace, &options),
         Command::VmTest(options) => return vm::run(&workspace, &options),
         Command::Test(options) => return Ok(test::run(&workspace, &options)),
     }

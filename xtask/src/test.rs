@@ -20,7 +20,7 @@ use crate::{
     launch, lint, packages,
     process::{self, say},
     tally::{Counter, Tally},
-    vm,
+    verifier, vm,
     workspace::Workspace,
 };
 
@@ -62,6 +62,9 @@ impl Session<'_> {
         if !process::is_root() {
             self.step("end-to-end tests", |_| without_root());
         } else if built {
+            if self.only.is_none() {
+                self.step("the programs' sizes", Self::program_sizes);
+            }
             self.step("end-to-end tests", Self::end_to_end_tests);
         }
         if self.only.is_some() {
@@ -96,6 +99,11 @@ impl Session<'_> {
         ]);
         cargo.args(self.only);
         self.counted(&mut cargo)
+    }
+
+    fn program_sizes(&mut self) -> Result<()> {
+        self.total += verifier::test(self.workspace)?;
+        Ok(())
     }
 
     fn other_kernels(&mut self) -> Result<()> {

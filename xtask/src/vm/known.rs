@@ -1,6 +1,7 @@
 //! What cannot pass on a kernel, with the reason, so that it is shown and not hidden.
 
 use super::results::Case;
+use crate::verifier;
 
 /// A case that fails on some kernels for a reason that zc cannot mend.
 struct Known {
@@ -51,17 +52,11 @@ const KNOWN: &[Known] = &[
 
 /// Why the case cannot pass on a kernel of this version.
 pub(super) fn reason(version: &str, case: &Case) -> Option<&'static str> {
-    let number = number(version)?;
+    let series = verifier::series(version)?;
     let known = KNOWN
         .iter()
-        .find(|known| known.part == case.part && known.name == case.name && number < known.before);
+        .find(|known| known.part == case.part && known.name == case.name && series < known.before);
     known.map(|known| known.reason)
-}
-
-/// `(6, 12)` of `6.12.117+deb12`.
-fn number(version: &str) -> Option<(u32, u32)> {
-    let mut numbers = version.split('.');
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 #[cfg(test)]

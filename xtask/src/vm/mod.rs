@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use self::{
     kernel::Kernel,
@@ -29,6 +29,7 @@ use crate::{
     launch, packages,
     process::{self, say},
     tally::Tally,
+    verifier::{self, Measured},
     workspace::Workspace,
 };
 
@@ -96,25 +97,56 @@ fn matrix_of(workspace: &Workspace, kernels: &[Kernel], only: Option<&str>) -> R
     Ok(columns)
 }
 
-/// Runs one kernel.
-fn test(workspace: &Workspace, kernel: &Kernel, tests: &[PathBuf], only: Option<&str>) -> Result<Column> {
+/// What the other kernels make of the programs.
+pub(crate) fn measure(workspace: &Workspace) -> Result<Vec<Measured>> {
+    packages::install_missing(packages::VM)?;
+    KERNELS.iter().map(|asked| measure_one(workspace, &Kernel::get(workspace, asked)?)).collect()
+}
+
+fn measure_one(workspace: &Workspace, kernel: &Kernel) -> Result<Measured> {
+    let mut results = Results::default();
+    let outcome = boot(workspace, kernel, &[], None, |line| drop(results.take(line)))?;
+    ensure!(
+        !results.programs.is_empty(),
+        "Linux {} does not say what it makes of the programs; its console is {}",
+        kernel.version,
+        outcome.console.display()
+    );
+    Ok(Measured { version: kernel.version.clone(), programs: results.programs })
+}
+
+/// Runs the job in a machine; each line of the results is given to `line`.
+fn boot(
+    workspace: &Workspace,
+    kernel: &Kernel,
+    tests: &[PathBuf],
+    only: Option<&str>,
+    line: impl FnMut(&str),
+) -> Result<machine::Outcome> {
     let dir = workspace.root().join("target/vm/runs").join(&kernel.version);
     let accelerator = Accelerator::probe(workspace, kernel)?;
     say(format!("running Linux {} ({}) in a virtual machine", kernel.version, kernel.asked));
-    let programs: Vec<PathBuf> = ["zc", "zc-fixture"]
+    let programs: Vec<PathBuf> = [&["zc"][..], if tests.is_empty() { &[] } else { &["zc-fixture"] }]
+        .concat()
+        .iter()
         .map(|name| workspace.release_bin(name))
-        .into_iter()
         .chain(tests.iter().cloned())
         .collect();
     let image = image::build(workspace, kernel, &programs, &job(tests, only))?;
     let disk = machine::make_disk(&dir)?;
-    let machine = Machine { accelerator, limit: LIMIT, dir };
+    Machine { accelerator, limit: LIMIT, dir }.run(kernel, &image, Some(&disk), line)
+}
+
+/// Runs the tests on one kernel.
+fn test(workspace: &Workspace, kernel: &Kernel, tests: &[PathBuf], only: Option<&str>) -> Result<Column> {
     let mut results = Results::default();
-    let outcome = machine.run(kernel, &image, Some(&disk), |line| {
+    let outcome = boot(workspace, kernel, tests, only, |line| {
         if let Some((case, Outcome::Failed(_))) = results.take(line) {
             say(format!("{}: {}: {}: failed", kernel.version, case.part, case.name));
         }
     })?;
+    let measured = Measured { version: kernel.version.clone(), programs: results.programs.clone() };
+    results.add_judgements(verifier::judged(workspace, &measured)?);
     let column = Column { version: kernel.version.clone(), results };
     say(format!("{} ({} s)", column.summary(), outcome.took.as_secs()));
     for (case, said) in column.failures() {

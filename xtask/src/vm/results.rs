@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::verifier::{self, Judgement, Programs};
+
 /// What became of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -28,10 +30,15 @@ pub(super) const END: &str = "zc-vm: end";
 /// The part in which `zc check` speaks.
 pub(super) const CHECK: &str = "check";
 
+/// The part of what the kernel made of the programs.
+const VERIFIER: &str = "verifier";
+
 /// Reads what a job has written so far, line by line.
 #[derive(Default)]
 pub(super) struct Results {
     pub(super) cases: BTreeMap<Case, Outcome>,
+    /// What the kernel made of the programs.
+    pub(super) programs: Programs,
     /// The job came to its end.
     pub(super) ended: bool,
     part: String,
@@ -58,6 +65,19 @@ impl Results {
         if self.part == CHECK { self.take_hook(line) } else { self.take_test(line) }
     }
 
+    /// Makes a case of each program that was compared with the record.
+    pub(super) fn add_judgements(&mut self, judgements: Vec<Judgement>) {
+        for Judgement { program, is_growth, said } in judgements {
+            let case = Case { part: VERIFIER.to_owned(), name: program };
+            let outcome = if is_growth {
+                Outcome::Failed(format!("{said}; {}", verifier::ADVICE))
+            } else {
+                Outcome::Passed
+            };
+            self.cases.insert(case, outcome);
+        }
+    }
+
     fn case(&self, name: &str) -> Case {
         Case { part: self.part.clone(), name: name.to_owned() }
     }
@@ -69,6 +89,10 @@ impl Results {
 
     /// A line of the table of hooks: name, method, status and purpose; the reason of a missing one is on the next line.
     fn take_hook(&mut self, line: &str) -> Option<(Case, Outcome)> {
+        if let Some((program, size)) = verifier::line(line) {
+            self.programs.insert(program, size);
+            return None;
+        }
         let words: Vec<&str> = line.split_whitespace().collect();
         if let [name, _method, status @ ("works" | "missing"), ..] = words[..] {
             let case = self.case(name);
@@ -154,6 +178,9 @@ mod tests {
         \u{20} sys_exit              tp_btf      works       the ends of all calls\n\
         \u{20} io_uring_submit_req   -           missing     what requests move\n\
         \u{20}     unknown BTF type `x`\n\
+        \n\
+        \u{20} PROGRAM               INSTRUCTIONS VERIFIED  BYTES OF MACHINE CODE\n\
+        \u{20} zc_sys_exit                           83944                  93632\n\
         zc-vm: begin exact\n\
         running 3 tests\n\
         test one ... ok\n\
@@ -189,6 +216,23 @@ mod tests {
         assert_eq!(outcome(&results, "exact", "three"), Some(Outcome::Skipped("no such program".to_owned())));
         let Some(Outcome::Failed(said)) = outcome(&results, "exact", "two") else { panic!("two has failed") };
         assert!(said.contains("1 differences"), "{said}");
+    }
+
+    #[test]
+    fn what_the_kernel_made_of_the_programs_is_read_and_judged() {
+        let mut results = read(JOB);
+        assert_eq!(results.programs.keys().collect::<Vec<_>>(), ["zc_sys_exit"]);
+        let judgement = |program: &str, is_growth| Judgement {
+            program: program.to_owned(),
+            is_growth,
+            said: "1 -> 2".to_owned(),
+        };
+        results.add_judgements(vec![judgement("zc_sys_exit", true), judgement("zc_exec", false)]);
+        assert_eq!(outcome(&results, VERIFIER, "zc_exec"), Some(Outcome::Passed));
+        let Some(Outcome::Failed(said)) = outcome(&results, VERIFIER, "zc_sys_exit") else {
+            panic!("it has grown")
+        };
+        assert!(said.starts_with("1 -> 2; "), "{said}");
     }
 
     #[test]

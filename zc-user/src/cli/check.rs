@@ -15,6 +15,7 @@ use crate::{
         facts::{self, Fact, State},
         hook::HOOKS,
         session::{self, HookState, Status},
+        size::Size,
     },
 };
 
@@ -52,6 +53,9 @@ struct HookAnswer {
     required: bool,
     /// What a report lacks without it.
     purpose: &'static str,
+    program: &'static str,
+    #[serde(flatten)]
+    size: Size,
 }
 
 /// Says what this machine lets zc see; returns the exit code.
@@ -86,13 +90,20 @@ pub fn check(args: &CheckArgs) -> u8 {
 fn answer() -> Answer {
     let facts = facts::gather();
     let prevented = facts.iter().any(|fact| matches!(fact.state, State::Prevents(_)));
-    let states = if prevented { Vec::new() } else { session::try_all() };
+    let trials = if prevented { Vec::new() } else { session::try_all() };
     let hooks = HOOKS.iter().map(|hook| {
-        let state = states.iter().find(|state| state.hook == hook.name);
-        let status = state
-            .map_or(Status::Unavailable("nothing can be loaded".to_owned()), |state| state.status.clone());
+        let trial = trials.iter().find(|trial| trial.state.hook == hook.name);
+        let status = trial.map_or(Status::Unavailable("nothing can be loaded".to_owned()), |trial| {
+            trial.state.status.clone()
+        });
         let report = HookState { hook: hook.name, method: hook.method, status }.report();
-        HookAnswer { hook: report, required: hook.required, purpose: hook.purpose }
+        HookAnswer {
+            hook: report,
+            required: hook.required,
+            purpose: hook.purpose,
+            program: hook.program,
+            size: trial.map_or_else(Size::default, |trial| trial.size),
+        }
     });
     let hooks: Vec<_> = hooks.collect();
     let can_run = !prevented && main_job_is_possible(&hooks);
@@ -154,7 +165,7 @@ fn table(answer: &Answer, color: bool, verbose: bool) -> String {
         }
     }
     let _ = writeln!(text, "\n  {:<22}{:<12}{:<12}FOR", "HOOK", "METHOD", "STATUS");
-    for HookAnswer { hook, required: _, purpose } in &answer.hooks {
+    for HookAnswer { hook, purpose, .. } in &answer.hooks {
         let (style, status) =
             if hook.status == HookStatus::Attached { (good, "works") } else { (bad, "missing") };
         let method = hook.method.as_deref().unwrap_or("-");
@@ -163,6 +174,9 @@ fn table(answer: &Answer, color: bool, verbose: bool) -> String {
             let _ = writeln!(text, "      {reason}");
         }
     }
+    if verbose {
+        sizes(&mut text, &answer.hooks);
+    }
     text.push_str(if answer.can_run {
         "\nzc run works here. Copies are inferred from the calls and the kinds of their ends;\n\
          what sendfile and copy_file_range copy is not witnessed yet and shows as unknown.\n"
@@ -170,4 +184,16 @@ fn table(answer: &Answer, color: bool, verbose: bool) -> String {
         "\nzc run does not work here.\n"
     });
     text
+}
+
+/// What the kernel made of each program; `-` where it does not say.
+fn sizes(text: &mut String, hooks: &[HookAnswer]) {
+    let number = |number: Option<u32>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+    let _ =
+        writeln!(text, "\n  {:<22}{:>21}{:>23}", "PROGRAM", "INSTRUCTIONS VERIFIED", "BYTES OF MACHINE CODE");
+    for HookAnswer { program, size, .. } in hooks {
+        let Size { verified_instructions, machine_code_bytes } = *size;
+        let (verified, code) = (number(verified_instructions), number(machine_code_bytes));
+        let _ = writeln!(text, "  {program:<22}{verified:>21}{code:>23}");
+    }
 }

@@ -7,6 +7,7 @@ mod load;
 mod object;
 mod prime;
 pub mod session;
+pub mod size;
 
 /// The kernel programs, or nothing in a build without an eBPF toolchain.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/zc-ebpf.o"));

@@ -30,6 +30,7 @@ use super::{
     load::{Loaded, chain, load_programs, refusal},
     object,
     prime::prime,
+    size::Size,
 };
 use crate::model::report::{self, HookStatus};
 
@@ -138,6 +139,15 @@ impl HookState {
     }
 }
 
+/// What came of trying a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// Whether it can be attached.
+    pub state: HookState,
+    /// What the kernel made of its program.
+    pub size: Size,
+}
+
 /// What came of attaching a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -225,12 +235,13 @@ impl Session {
 }
 
 /// Tries every hook, whether it would be used or not, and takes it away again.
-pub fn try_all() -> Vec<HookState> {
+pub fn try_all() -> Vec<Trial> {
     let options = Options {
         follow: true,
         count_calls: true,
         count_faults: true,
-        root_pid: 0,
+        // No process has it; 0 would spare the verifier what it goes through for a command.
+        root_pid: u32::MAX,
         self_stats: false,
         sizes: Sizes::default(),
     };
@@ -253,7 +264,8 @@ pub fn try_all() -> Vec<HookState> {
                 },
             },
         };
-        HookState { hook: hook.name, method: hook.method, status }
+        let size = programs.as_ref().map_or_else(Size::default, |(ebpf, ..)| Size::of(ebpf, hook));
+        Trial { state: HookState { hook: hook.name, method: hook.method, status }, size }
     };
     HOOKS.iter().map(try_one).collect()
 }
