@@ -50,8 +50,8 @@ pub struct Judgement {
 /// Why a number differs, or is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
-    /// The path is not one that this version follows.
-    NotFollowed,
+    /// The report has no row for the bytes.
+    NoRow,
     /// Whether bytes were copied has to be seen in the kernel, and is not.
     NotWitnessed,
     /// The path has another name than expected.
@@ -85,7 +85,7 @@ pub enum Cause {
 impl Cause {
     /// Every cause.
     pub const ALL: [Self; 15] = [
-        Self::NotFollowed,
+        Self::NoRow,
         Self::NotWitnessed,
         Self::OtherPath,
         Self::Loopback,
@@ -105,7 +105,7 @@ impl Cause {
     /// The sentence.
     pub const fn text(self) -> &'static str {
         match self {
-            Self::NotFollowed => "zc does not follow this path yet",
+            Self::NoRow => "no row of the report shows these bytes",
             Self::NotWitnessed => {
                 "not witnessed yet: whether these bytes were copied is seen only inside the kernel"
             }
@@ -187,7 +187,7 @@ impl Judge<'_> {
         };
         let (agreement, cause) = match (seen(true) >= self.measured.bytes, seen(false)) {
             (true, _) => (Agreement::Agrees, None),
-            (false, 0) => (Agreement::Unknown, Some(Cause::NotFollowed)),
+            (false, 0) => (Agreement::Unknown, Some(Cause::NoRow)),
             (false, _) => (Agreement::Differs, Some(Cause::OtherPath)),
         };
         Judgement { number: Number::Path, agreement, cause }
@@ -240,8 +240,8 @@ impl Judge<'_> {
             Number::ModeSwitches if self.case.work == Work::Spin => Cause::InterruptsNotCounted,
             Number::CpuCopies if seen.iter().any(|seen| seen.unknown_bytes > 0) => Cause::NotWitnessed,
             Number::DeviceSends => self.network(),
-            Number::DeviceReads if seen.is_empty() => Cause::NotFollowed,
-            Number::CpuCopies => Cause::NotFollowed,
+            Number::DeviceReads if seen.is_empty() => Cause::NoRow,
+            Number::CpuCopies => Cause::NoRow,
             Number::DeviceReads => Cause::StorageNotCounted,
             _ => Cause::NotMeasured,
         }

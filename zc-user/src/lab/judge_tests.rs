@@ -100,8 +100,8 @@ fn what_is_not_witnessed_never_agrees() {
 fn a_path_that_is_not_followed_or_has_another_name_is_told_apart() {
     let nothing = Measured { seen: Vec::new(), cpu_copies: None, ..textbook() };
     let judgements = judged("read+write", 0, &nothing, Told::default());
-    assert_eq!(of(&judgements, Number::Path), (Agreement::Unknown, Some(Cause::NotFollowed)));
-    assert_eq!(of(&judgements, Number::CpuCopies), (Agreement::Unknown, Some(Cause::NotFollowed)));
+    assert_eq!(of(&judgements, Number::Path), (Agreement::Unknown, Some(Cause::NoRow)));
+    assert_eq!(of(&judgements, Number::CpuCopies), (Agreement::Unknown, Some(Cause::NoRow)));
     let legs = Measured { seen: vec![seen("read", 1000, 0), seen("write", 1000, 0)], ..textbook() };
     let judgements = judged("read+write", 0, &legs, Told::default());
     assert_eq!(of(&judgements, Number::Path), (Agreement::Differs, Some(Cause::OtherPath)));
