@@ -202,7 +202,7 @@ pub const HOOKS: &[Hook] = &[
         targets: &["mm_filemap_map_pages"],
         when: When::CountingFaults,
         required: false,
-        purpose: "pages of files that are mapped with others, when they are unmapped soon or touched by several threads",
+        purpose: "pages of files that are mapped around a touched one",
     },
     Hook {
         name: "sched_process_exec",
