@@ -89,6 +89,16 @@ impl Report {
     }
 }
 
+/// Whether both addresses can be of memory that the kernel maps as a whole, in which it has its sockets and buffers. Where that
+/// begins depends on how many levels page tables have, and on chance (`kernel_randomize_memory`). What lies further off is code,
+/// or may be registers of a device, which must not be read.
+#[inline(always)]
+pub const fn is_near(word: u64, sock: u64) -> bool {
+    // Few machines have more memory, and space for 10 TiB is left behind it.
+    const SPAN: u64 = 8 << 40;
+    word.wrapping_sub(sock).wrapping_add(SPAN) < 2 * SPAN
+}
+
 /// In place of the number of a send, or of an answer. An option would leave half of it undefined, and the verifier not look at the
 /// other half only.
 pub const UNKNOWN: u64 = u64::MAX;
@@ -147,6 +157,19 @@ mod tests {
         bytes[8..12].copy_from_slice(&first.to_le_bytes());
         bytes[12..].copy_from_slice(&last.to_le_bytes());
         [0, 8].map(|at| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes")))
+    }
+
+    #[test]
+    fn buffers_are_near_their_socket_and_registers_of_devices_are_not() {
+        // Page tables of four levels and of five.
+        for (sock, registers) in
+            [(0xFFFF_8881_0123_4580, 0xFFFF_C900_0000_1000), (0xFF11_0001_0123_4580, 0xFFA0_0000_0000_1000)]
+        {
+            assert!(is_near(sock + (4 << 40), sock) && is_near(sock - (1 << 20), sock));
+            for word in [registers, 0xFFFF_FFFF_8178_6390, 0x7FFC_1234_5678, 0] {
+                assert!(!is_near(word, sock), "{word:#x}");
+            }
+        }
     }
 
     #[test]

@@ -12,10 +12,6 @@ struct Known {
     reason: &'static str,
 }
 
-/// The bytes are `unknown` there, with `zerocopy_unmatched`.
-const REPORTS: &str =
-    "reports on MSG_ZEROCOPY data that the kernel has joined have been found on Linux 6.18 only so far";
-
 const KNOWN: &[Known] = &[
     Known {
         before: (6, 12),
@@ -28,25 +24,6 @@ const KNOWN: &[Known] = &[
         part: "exact",
         name: "requests_that_go_on_are_counted_each_time",
         reason: "the fixture needs `IORING_OP_READ_MULTISHOT`, which came with Linux 6.7",
-    },
-    Known {
-        before: (6, 18),
-        part: "exact",
-        name: "reports_that_nobody_reads_are_told_apart",
-        reason: REPORTS,
-    },
-    Known {
-        before: (6, 18),
-        part: "exact",
-        name: "what_loopback_copies_is_reported_as_copied",
-        reason: REPORTS,
-    },
-    Known { before: (6, 18), part: "exact", name: "datagrams_are_copied_or_not_one_by_one", reason: REPORTS },
-    Known {
-        before: (6, 18),
-        part: "exact",
-        name: "reports_with_the_answer_of_another_are_told_apart",
-        reason: REPORTS,
     },
 ];
 

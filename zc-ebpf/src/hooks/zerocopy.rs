@@ -1,6 +1,6 @@
 //! Reports on zero-copy sends.
 
-use core::ffi::c_void;
+use core::{arch::asm, ffi::c_void};
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use zc_common::{
     loss::Loss,
-    zerocopy::{Report, Sender, UNKNOWN},
+    zerocopy::{Report, Sender, UNKNOWN, is_near},
 };
 
 use crate::{
@@ -21,8 +21,10 @@ use crate::{
     maps::{is_traced, lose},
 };
 
-/// How many words above the program are looked at for the report that was joined.
-const WORDS: usize = 96;
+/// How many words of the stack are looked at for the report that was joined, and how many of them are below the arguments of
+/// the program: what called it, and registers that the program keeps.
+const WORDS: usize = 104;
+const WORDS_BELOW: usize = 8;
 
 /// How many sends of one report are counted: as many as can share one come in two rounds.
 const SENDS_MAX: u32 = 32_768;
@@ -53,6 +55,28 @@ fn place() -> Option<&'static mut Looked> {
 /// `inet_sk_error_report(const struct sock *sk)`, after something was put into the error queue of a socket.
 #[btf_tracepoint(function = "inet_sk_error_report")]
 pub(crate) fn zc_zerocopy_report(ctx: BtfTracePointContext) -> i32 {
+    // The address of a report that was joined may be in a register only, which a function keeps on its stack before it uses it,
+    // and on Linux 6.1 none of the kernel's does. The translation of a program does so with registers that the program
+    // uses. This one uses all of them and nothing of the stack: they come right below what it returns to.
+    // SAFETY: nothing is in these registers.
+    unsafe {
+        asm!(
+            "r6 = 0",
+            "r7 = 0",
+            "r8 = 0",
+            "r9 = 0",
+            out("r6") _,
+            out("r7") _,
+            out("r8") _,
+            out("r9") _,
+            options(nomem, nostack)
+        );
+    }
+    error_report(&ctx)
+}
+
+#[inline(never)]
+fn error_report(ctx: &BtfTracePointContext) -> i32 {
     let sock = address_at(ctx.as_ptr().cast(), 0);
     let known = SENDERS.get_ptr_mut(&sock);
     if known.is_none() {
@@ -62,7 +86,7 @@ pub(crate) fn zc_zerocopy_report(ctx: BtfTracePointContext) -> i32 {
             return 0;
         }
     }
-    report(&ctx, sock, known);
+    report(ctx, sock, known);
     0
 }
 
@@ -90,7 +114,7 @@ fn report(ctx: &BtfTracePointContext, sock: u64, known: Option<*mut Sender>) -> 
         bpf_probe_read_kernel(
             looked.words.as_mut_ptr().cast(),
             size_of::<[u64; WORDS]>() as u32,
-            ctx.as_ptr().cast_const().cast(),
+            ctx.as_ptr().cast_const().cast::<u64>().wrapping_sub(WORDS_BELOW).cast(),
         )
     };
     // The sum of both is not known to the verifier.
@@ -155,14 +179,13 @@ fn remember(sock: u64, number: u64, first: u32, known: Option<*mut Sender>) {
 /// socket that ends as the joined one does, which no other does.
 #[inline(never)]
 extern "C" fn look_next(index: u32, _context: *mut c_void) -> i64 {
-    const KERNEL: u64 = 0xFFFF_8000_0000_0000;
     let Some(looked) = place() else { return 1 };
     let index = index as usize;
     if index >= WORDS {
         return 1;
     }
     let word = looked.words[index];
-    if word < KERNEL || word & 7 != 0 || word == looked.waiting {
+    if !is_near(word, looked.sock) || word & 7 != 0 || word == looked.waiting {
         return 0;
     }
     lowest_bit(zc_is_joined(word, looked.sock, looked.waiting)) as i64
