@@ -6,7 +6,7 @@ use clap::Parser as _;
 use zc::{
     cli::{
         args::{Cli, Command},
-        check, generate, lab, run,
+        check, generate, lab, run, verify,
     },
     lab::worker,
 };
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     let written = match Cli::parse().command {
         Command::Check(args) => return check::check(&args).into(),
         Command::Run(args) => return run::run(&args).into(),
+        Command::Verify(args) => return verify::verify(&args).into(),
         Command::Lab(args) => return lab::lab(&args).into(),
         Command::Completions { shell } => generate::completions(shell, &mut io::stdout()),
         Command::Man { command } => generate::man(command.as_deref(), &mut io::stdout()),

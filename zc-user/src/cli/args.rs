@@ -12,6 +12,10 @@ use zc_common::maps;
 use super::{lab, units};
 use crate::{export, lab::rows::Row, render::view::Sort};
 
+mod verify;
+
+pub use verify::{SelectArgs, VerifyArgs, VerifyFormat};
+
 /// Version, and the commit when it is known.
 static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("ZC_COMMIT") {
     Some(commit) => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
@@ -29,6 +33,7 @@ Examples:
   zc check                          what can be seen on this machine
   zc run -- dd if=A of=B bs=64k     which path dd's bytes took
   zc run --format json -o r.json -- make
+  zc verify --port 80 -- ./test     whether what it sent and received was zero-copy
   zc lab                            the textbook's table, measured on this machine
 
 Exit codes:
@@ -72,6 +77,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Run a command and its children, traced from the first instruction; report at the end
     Run(Box<RunArgs>),
+    /// Run a command, and say by exit code whether its transfers were zero-copy
+    Verify(Box<VerifyArgs>),
     /// Run each path of the textbook on this machine, and show its numbers beside the measured ones
     Lab(LabArgs),
     /// Print a completion script for a shell
@@ -82,7 +89,7 @@ pub enum Command {
     /// Print a manual page (roff)
     Man {
         /// Of this command instead of zc as a whole
-        #[arg(value_parser = ["check", "run", "lab", "completions", "man"])]
+        #[arg(value_parser = ["check", "run", "verify", "lab", "completions", "man"])]
         command: Option<String>,
     },
 }

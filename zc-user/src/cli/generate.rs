@@ -35,20 +35,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_shell_has_a_script_that_knows_run() {
+    fn every_shell_has_a_script_that_knows_run_and_verify() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish, Shell::PowerShell] {
             let mut script = Vec::new();
             completions(shell, &mut script).unwrap();
             let script = String::from_utf8(script).unwrap();
-            assert!(script.contains("no-count-calls"), "{shell}");
+            assert!(script.contains("no-count-calls") && script.contains("max-copied"), "{shell}");
         }
     }
 
     #[test]
     fn manual_pages_exist_for_zc_and_its_commands() {
-        for (command, content) in
-            [(None, "zc\\-run"), (Some("run"), "no\\-count\\-calls"), (Some("check"), "format")]
-        {
+        for (command, content) in [
+            (None, "zc\\-run"),
+            (None, "zc\\-verify"),
+            (Some("run"), "no\\-count\\-calls"),
+            (Some("verify"), "max\\-copied"),
+            (Some("check"), "format"),
+        ] {
             let mut page = Vec::new();
             man(command, &mut page).unwrap();
             let page = String::from_utf8(page).unwrap();

@@ -6,4 +6,6 @@ pub mod generate;
 pub mod lab;
 mod output;
 pub mod run;
+mod session;
 pub mod units;
+pub mod verify;

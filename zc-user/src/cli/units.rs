@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::model::verify::Bound;
+
 /// Why a size or a time was not understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
@@ -90,6 +92,23 @@ pub fn lab_bytes(text: &str) -> Result<u64, UnitError> {
     if (low..=high).contains(&bytes) { Ok(bytes) } else { Err(UnitError::OutOfRange("64KiB", "1GiB")) }
 }
 
+/// How much may be copied: a size, or `0.5%`.
+pub fn bound(text: &str) -> Result<Bound, UnitError> {
+    let Some(percent) = text.strip_suffix('%') else { return size(text).map(Bound::Bytes) };
+    let (whole, rest) = leading_number(percent, "0.5%")?;
+    let thousandths = match rest.strip_prefix('.') {
+        None if rest.is_empty() => 0,
+        Some(digits) if (1..=3).contains(&digits.len()) => {
+            leading_number(digits, "0.5%")?;
+            let digits: u64 = format!("{digits:0<3}").parse().map_err(|_| UnitError::NoNumber("0.5%"))?;
+            digits
+        }
+        _ => return Err(UnitError::NoNumber("0.5%")),
+    };
+    let bound = whole.checked_mul(1000).and_then(|whole| whole.checked_add(thousandths));
+    bound.map(Bound::Share).ok_or(UnitError::TooLarge)
+}
+
 fn power_of_two(value: u64, low: u64, high: u64) -> Result<u32, UnitError> {
     u32::try_from(value)
         .ok()
@@ -160,6 +179,28 @@ mod tests {
         assert_eq!(lab_bytes("100001"), Ok(100_001));
         for text in ["0", "65535", "2GiB"] {
             assert_eq!(lab_bytes(text), Err(UnitError::OutOfRange("64KiB", "1GiB")), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_copied_is_a_size_or_a_share() {
+        let table = [
+            ("0", Ok(Bound::Bytes(0))),
+            ("64KiB", Ok(Bound::Bytes(65_536))),
+            ("10%", Ok(Bound::Share(10_000))),
+            ("0.5%", Ok(Bound::Share(500))),
+            ("12.345%", Ok(Bound::Share(12_345))),
+            ("200.01%", Ok(Bound::Share(200_010))),
+            ("%", Err(UnitError::NoNumber("0.5%"))),
+            ("1.%", Err(UnitError::NoNumber("0.5%"))),
+            ("1.2345%", Err(UnitError::NoNumber("0.5%"))),
+            ("1.x%", Err(UnitError::NoNumber("0.5%"))),
+            ("1.5x%", Err(UnitError::NoNumber("0.5%"))),
+            ("-1%", Err(UnitError::NoNumber("0.5%"))),
+            ("99999999999999999999%", Err(UnitError::TooLarge)),
+        ];
+        for (text, expected) in table {
+            assert_eq!(bound(text), expected, "{text}");
         }
     }
 

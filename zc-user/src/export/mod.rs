@@ -9,6 +9,7 @@ use crate::{
 
 pub mod csv;
 pub mod json;
+pub mod verify;
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

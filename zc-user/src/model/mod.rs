@@ -17,6 +17,7 @@ pub mod report;
 pub mod samples;
 pub mod totals;
 pub mod verdict;
+pub mod verify;
 
 pub use account::account;
 pub use report::Report;

@@ -1,5 +1,12 @@
 //! Paths and kinds of ends by their names, for serde.
 
+use zc_common::path::Path;
+
+/// The path of a name.
+pub(super) fn find_path(name: &str) -> Option<Path> {
+    Path::ALL.into_iter().find(|path| path.name() == name)
+}
+
 /// `#[serde(with = "names::path")]`.
 pub(super) mod path {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
@@ -12,8 +19,7 @@ pub(super) mod path {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Path, D::Error> {
         let name = String::deserialize(deserializer)?;
-        let known = Path::ALL.into_iter().find(|path| path.name() == name);
-        known.ok_or_else(|| D::Error::custom(format_args!("no such path: {name}")))
+        super::find_path(&name).ok_or_else(|| D::Error::custom(format_args!("no such path: {name}")))
     }
 }
 

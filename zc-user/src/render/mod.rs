@@ -6,4 +6,5 @@ pub mod lab;
 mod notes;
 mod paint;
 pub mod table;
+pub mod verify;
 pub mod view;

@@ -2,7 +2,10 @@
 
 use anstyle::{AnsiColor, Style};
 
-use crate::{lab::judge::Agreement, model::report::Verdict};
+use crate::{
+    lab::judge::Agreement,
+    model::{report::Verdict, verify::Outcome},
+};
 
 /// Puts styles around text, if it may.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +33,15 @@ impl Paint {
             Verdict::Unknown => Style::new().dimmed(),
         };
         self.with(style, text)
+    }
+
+    pub(super) fn answer(self, outcome: Outcome, text: &str) -> String {
+        let style = match outcome {
+            Outcome::Holds => AnsiColor::Green.on_default(),
+            Outcome::DoesNotHold => AnsiColor::Red.on_default(),
+            Outcome::CannotBeDecided => AnsiColor::Yellow.on_default(),
+        };
+        self.with(style.bold(), text)
     }
 
     pub(super) fn agreement(self, agreement: Agreement, text: &str) -> String {
