@@ -349,7 +349,13 @@ mod tests {
             "flows": [{
                 "pid": 7, "path": "read", "via": "syscall", "source": {"kind": "file", "name": "/in", "local": null},
                 "destination": {"kind": "memory", "name": null, "local": null}, "bytes": 50, "transfers": 1, "syscalls": 1,
-                "verdict": "copied"
+                "cpu_copied_bytes": 50, "by_reference_bytes": 0, "unknown_bytes": 0, "device_read_bytes": 0,
+                "mode_switches": 2, "page_faults": {"minor": 0, "major": 0, "copy_on_write": null}, "verdict": "copied"
+            }, {
+                "pid": 7, "path": "mmap", "via": "syscall", "source": {"kind": "file", "name": "/mapped", "local": null},
+                "destination": {"kind": "memory", "name": null, "local": null}, "bytes": 28_672, "transfers": 5, "syscalls": 1,
+                "cpu_copied_bytes": 4096, "by_reference_bytes": 24_576, "unknown_bytes": 0, "device_read_bytes": 4096,
+                "mode_switches": 10, "page_faults": {"minor": 3, "major": 1, "copy_on_write": 1}, "verdict": "mixed"
             }]
         })
     }

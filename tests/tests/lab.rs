@@ -40,6 +40,8 @@ const ALWAYS: &[(&[&str], &str, &str)] = &[
 /// Numbers that may differ.
 const SOMETIMES: &[(&[&str], &str, &str)] = &[
     (&["splice", "tee", "vmsplice"], "cpu_copies", "not witnessed yet"),
+    // A report that the program takes on another CPU before zc has looked is missed, and its bytes are unknown.
+    (&["send-zerocopy"], "cpu_copies", "not witnessed yet"),
     (&["send-zerocopy"], "cpu_copies", "the kernel reported that it copied"),
     // The reports of the last sends come when they come.
     (&["send-zerocopy"], "system_calls", "some completions were waited for"),
