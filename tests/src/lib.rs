@@ -20,6 +20,7 @@ pub mod machine;
 pub mod nginx;
 pub mod report;
 pub mod session;
+pub mod wire;
 pub mod witness;
 pub mod zc;
 
