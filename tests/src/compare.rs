@@ -27,8 +27,8 @@ pub fn assert_exact_but(name: &str, traced: &Traced, expected: &Expectation, all
 }
 
 /// The same, but of what became of the bytes it may be said that it is not known.
-pub fn assert_true(name: &str, traced: &Traced, expected: &Expectation) {
-    assert_all(name, traced, expected, &[], Claims::True);
+pub fn assert_true_but(name: &str, traced: &Traced, expected: &Expectation, allowed: &[&str]) {
+    assert_all(name, traced, expected, allowed, Claims::True);
 }
 
 /// How a report is held to what an expectation says of copies.
