@@ -13,7 +13,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 }
 
 /// Every loss that can be declared, zero or not.
-pub const LOST: [&str; 16] = [
+pub const LOST: [&str; 17] = [
     "ring_full",
     "rows_full",
     "threads_full",
@@ -25,6 +25,7 @@ pub const LOST: [&str; 16] = [
     "compat_calls",
     "mappings_unread",
     "faults_unread",
+    "transmissions_unmatched",
     "pipes_unmatched",
     "ring_unseen",
     "aio_unread",

@@ -117,15 +117,19 @@ fn clones_hold_as_the_kernel_says_so() {
     }
 }
 
+/// Sends a file by sendfile: to a TCP socket, or to a Unix one.
 const SEND: &str = "
 import os, socket, sys, threading
-listener = socket.create_server(('127.0.0.1', 0))
+if sys.argv[2] == 'tcp':
+    listener = socket.create_server(('127.0.0.1', 0))
+    peer = socket.create_connection(listener.getsockname())
+    other = listener.accept()[0]
+else:
+    peer, other = socket.socketpair()
 def drain():
-    connection = listener.accept()[0]
-    while connection.recv(65536): pass
+    while other.recv(65536): pass
 reader = threading.Thread(target=drain)
 reader.start()
-peer = socket.create_connection(listener.getsockname())
 file = os.open(sys.argv[1], os.O_RDONLY)
 offset = 0
 while sent := os.sendfile(peer.fileno(), file, offset, 1 << 20): offset += sent
@@ -134,10 +138,22 @@ reader.join()
 ";
 
 #[test]
-fn sendfile_to_a_socket_is_not_decided_as_nobody_saw_it_leave() {
+fn sendfile_to_a_connection_holds_as_it_was_seen_to_leave() {
     let Some(zc) = Zc::with(&[python()]) else { return };
     let (_dir, input, _) = files();
-    let answer = json(&zc, &["--file", &input], &[python(), "-c", SEND, &input], CANNOT_BE_DECIDED);
+    let answer = json(&zc, &["--file", &input], &[python(), "-c", SEND, &input, "tcp"], HOLDS);
+    let selected = &answer["selected"];
+    assert_eq!((&selected["by_reference_bytes"], &selected["cpu_copied_bytes"]), (&SIZE.into(), &0.into()));
+    let words = [python(), "-c", SEND, &input, "tcp"];
+    json(&zc, &["--file", &input, "--expect", "copied"], &words, DOES_NOT_HOLD);
+}
+
+#[test]
+fn sendfile_to_a_unix_socket_is_not_decided_as_nobody_saw_it_leave() {
+    let Some(zc) = Zc::with(&[python()]) else { return };
+    let (_dir, input, _) = files();
+    let words = [python(), "-c", SEND, &input, "unix"];
+    let answer = json(&zc, &["--file", &input], &words, CANNOT_BE_DECIDED);
     assert_eq!(answer["undecided"][0]["what"], "unknown_bytes");
     assert_eq!(
         (&answer["undecided"][0]["bytes"], &answer["selected"]["unknown_bytes"]),

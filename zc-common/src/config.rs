@@ -25,7 +25,7 @@ pub struct Config {
     pub flows_max: u32,
     /// Number of sets in `PAIRS` less one; the number is a power of two.
     pub pair_set_mask: u32,
-    /// `FOLLOW`, `COUNT_CALLS`.
+    /// `FOLLOW`, `COUNT_CALLS`, `WITNESS`.
     pub flags: u32,
     /// Size of the ring, for waking user space before it is full.
     pub ring_bytes: u64,
@@ -44,6 +44,8 @@ pub const CAST_MARK: i32 = 0x7A63_0001;
 pub const FOLLOW: u32 = 1;
 /// Calls of every kind are counted: the one program on `sys_exit` sees them all.
 pub const COUNT_CALLS: u32 = 2;
+/// What devices are given to send is seen.
+pub const WITNESS: u32 = 4;
 
 /// Byte offsets of kernel structure members, from the running kernel's BTF. Each field is named after
 /// the structure and the member. One that not every kernel has is 0 where it is missing.
@@ -142,6 +144,21 @@ pub struct Offsets {
     pub sock_skc_v6_rcv_saddr: u32,
     /// `SOCK_ZEROCOPY`, a bit of `sk_flags`; all ones when it is not known.
     pub sock_zerocopy_bit: u32,
+    pub task_task_frag: u32,
+    pub sock_sk_frag: u32,
+    pub sock_skc_state: u32,
+    pub sock_sk_lock_owned: u32,
+    pub tcp_write_seq: u32,
+    pub skb_len: u32,
+    pub skb_data_len: u32,
+    pub skb_data: u32,
+    pub skb_transport_header: u32,
+    pub skb_shared_nr_frags: u32,
+    pub skb_shared_frags: u32,
+    pub device_features: u32,
+    pub device_ptype_all: u32,
+    pub device_rtnl_link_ops: u32,
+    pub link_kind: u32,
     pub sock_sk_zckey: u32,
     pub sock_sk_socket: u32,
     pub sock_sk_error_queue: u32,

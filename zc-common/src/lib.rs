@@ -24,6 +24,7 @@ pub mod ring;
 pub mod row;
 pub mod session;
 pub mod thread;
+pub mod transmission;
 pub mod zerocopy;
 
 /// Asserts the size of a type that crosses the kernel boundary, and that its fields fill it.

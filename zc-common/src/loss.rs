@@ -38,11 +38,14 @@ pub enum Loss {
     /// The mappings of a process could not be looked at when it took a page fault on memory that was not known: if a file
     /// is mapped there, its pages are in no row.
     FaultsUnread = 14,
+    /// What a connection sent could not be followed: too many connections, too many rows at a time, or several who sent on it at
+    /// the same time. Its bytes were not seen to leave, and what became of them is unknown.
+    TransmissionsUnmatched = 15,
 }
 
 impl Loss {
     /// Every counter, in the order of the report.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::RingFull,
         Self::RowsFull,
         Self::ThreadsFull,
@@ -58,6 +61,7 @@ impl Loss {
         Self::AioUnread,
         Self::ZerocopyUnmatched,
         Self::FaultsUnread,
+        Self::TransmissionsUnmatched,
     ];
 
     /// The name of the counter in the report.
@@ -78,6 +82,7 @@ impl Loss {
             Self::AioUnread => "aio_unread",
             Self::ZerocopyUnmatched => "zerocopy_unmatched",
             Self::FaultsUnread => "faults_unread",
+            Self::TransmissionsUnmatched => "transmissions_unmatched",
         }
     }
 }

@@ -49,6 +49,10 @@ pub struct Thread {
     pub call_touched: u32,
     /// The process.
     pub tgid: u32,
+    /// How many parts the bytes have that the call in progress was seen to send on a connection.
+    pub sent_parts: u32,
+    /// How many bytes that is.
+    pub sent_bytes: u32,
     /// The thread's rows: first of a list linked through [`crate::row::RowValue::next`].
     pub rows: RowKey,
     /// What was added lately and is not in `ROWS` yet, by path.
@@ -164,12 +168,12 @@ pub struct Descriptor {
 assert_layout!(Descriptor, 40, [u64, u64, u64, u32, i32, u32, u8, [u8; 3]]);
 assert_layout!(
     Thread,
-    72 + 48 + 16 + 16 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 16 + 128 + 32 * MAPPINGS,
+    72 + 48 + 16 + 24 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 16 + 128 + 32 * MAPPINGS,
     [
         [u64; 9],
         Costs,
         [u64; 2],
-        [u32; 4],
+        [u32; 6],
         RowKey,
         [Recent; RECENT],
         [Descriptor; DESCRIPTORS],

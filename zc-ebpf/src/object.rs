@@ -165,6 +165,13 @@ pub(crate) fn is_writable(thread: *mut Thread, fd: u64) -> bool {
     flags & O_ACCMODE != 0
 }
 
+/// Whether descriptor `fd`, which was looked at last, is a TCP socket.
+#[inline(always)]
+pub(crate) fn is_tcp(thread: *mut Thread, fd: u64) -> bool {
+    // SAFETY: map memory, only this thread's.
+    unsafe { (*thread).descriptors[fd as usize & (DESCRIPTORS - 1)].kind == Kind::Tcp as u8 }
+}
+
 /// What a file is that is known by more than a descriptor.
 #[inline(always)]
 pub(crate) fn end_of_file(thread: *mut Thread, file: u64) -> End {

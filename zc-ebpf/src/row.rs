@@ -8,13 +8,13 @@ use aya_ebpf::{
 use zc_common::{
     loss::Loss,
     maps::FLOWS_DEFAULT,
-    path::Path,
+    path::{Kind, Path},
     row::{Costs, DIRECT_DESTINATION, DIRECT_SOURCE, RowKey, RowValue, SPECIAL},
     thread::{RECENT, Recent, Thread},
 };
 
 use crate::{
-    account::zerocopy,
+    account::{transmission, zerocopy},
     kernel::{Typed, fetch_add, global, typed},
     maps::{PROCESSES, ROWS, lose},
     thread::CallCosts,
@@ -87,6 +87,7 @@ fn recent_of(thread: *mut Thread, path: u8) -> &'static mut Recent {
 /// Adds `entry`; false when it found no room, which is counted as lost.
 #[inline(always)]
 pub(crate) fn add(thread: *mut Thread, entry: &mut Entry) -> bool {
+    let on_connection = entry.key.destination_kind == Kind::Tcp as u8;
     let recent = recent_of(thread, entry.key.path);
     let same = recent.what == what(&entry.key)
         && recent.source == entry.key.source
@@ -99,9 +100,16 @@ pub(crate) fn add(thread: *mut Thread, entry: &mut Entry) -> bool {
         recent.transfers += u32::from(entry.bytes > 0);
         recent.calls += entry.calls;
         recent.taken_calls += entry.taken_calls;
+        if on_connection {
+            transmission::zc_note_sent(thread, entry);
+        }
         return true;
     }
-    zc_row_add(thread, entry) != 0
+    let added = zc_row_add(thread, entry) != 0;
+    if added && on_connection {
+        transmission::zc_note_sent(thread, entry);
+    }
+    added
 }
 
 const CALLS_MAX: u32 = 1 << 30;
@@ -195,10 +203,11 @@ extern "C" fn zc_row_add(thread: *mut Thread, entry: *mut Entry) -> u64 {
 }
 
 /// Whether the row's own calls, those that put bytes into memory or send them from there, are at an end that is open
-/// with `O_DIRECT`.
+/// with `O_DIRECT`; of sendfile, the source.
 #[inline(always)]
 fn is_direct(key: &RowKey) -> bool {
-    let flag = if key.path == Path::Read as u8 { DIRECT_SOURCE } else { DIRECT_DESTINATION };
+    let from = key.path == Path::Read as u8 || key.path == Path::Sendfile as u8;
+    let flag = if from { DIRECT_SOURCE } else { DIRECT_DESTINATION };
     key.flags & flag != 0
 }
 

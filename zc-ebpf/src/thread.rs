@@ -33,6 +33,8 @@ static EMPTY: Thread = Thread {
     call_involuntary: 0,
     call_touched: 0,
     tgid: 0,
+    sent_parts: 0,
+    sent_bytes: 0,
     rows: RowKey::NONE,
     recent: [Recent::NONE; RECENT],
     descriptors: [Descriptor {

@@ -12,6 +12,7 @@ pub(crate) mod read_write;
 mod receive;
 pub(crate) mod ring;
 mod transfer;
+pub(crate) mod transmission;
 pub(crate) mod zerocopy;
 
 use zc_common::{config::COUNT_CALLS, loss::Loss, path::Path};
@@ -72,4 +73,7 @@ pub(crate) fn call_ended(task: Typed, tgid: u32, registers: Typed) {
         DataCall::Aio => aio::call_ended(thread, task, registers, result),
     };
     later::finish_call(thread, left, bytes);
+    if transmission::has_sent(thread) {
+        transmission::zc_call_sent(thread);
+    }
 }

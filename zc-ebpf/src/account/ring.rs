@@ -25,7 +25,7 @@ use super::{
     leg::{self, Leg},
     memory::{Memory, Shape},
     pipe::requests,
-    zerocopy,
+    transmission, zerocopy,
 };
 use crate::{
     kernel::{Typed, current, global, probe, probe_at, probe_both, probe_user, typed},
@@ -115,6 +115,10 @@ pub(crate) fn completed(task: Typed, completion: &Completion) {
             && let Some(thread) = thread::find(task)
         {
             requests::count(thread);
+            if transmission::has_sent(thread) {
+                // The file of a splice is the one that it goes to.
+                transmission::zc_request_sent(thread, probe_at(request).unwrap_or(0));
+            }
         }
         return;
     }
@@ -126,6 +130,9 @@ pub(crate) fn completed(task: Typed, completion: &Completion) {
         later::finish(thread, left);
         if left & later::SENT != 0 {
             zerocopy::requested();
+        }
+        if transmission::has_sent(thread) {
+            transmission::zc_request_sent(thread, probe_at(request).unwrap_or(0));
         }
     }
 }

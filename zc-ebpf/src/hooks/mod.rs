@@ -7,4 +7,5 @@ mod ring;
 mod sched;
 mod storage;
 mod syscalls;
+mod transmission;
 mod zerocopy;

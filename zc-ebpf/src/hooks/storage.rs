@@ -55,9 +55,11 @@ fn direct_bytes(bio: Typed, registers: Typed) -> u64 {
     {
         return 0;
     }
-    let wanted = match arch::data_call(typed!(registers, regs_number), registers) {
-        Some(DataCall::Read | DataCall::ReadVector) => REQ_OP_READ,
-        Some(DataCall::Write | DataCall::WriteVector) => REQ_OP_WRITE,
+    let (wanted, to_user) = match arch::data_call(typed!(registers, regs_number), registers) {
+        Some(DataCall::Read | DataCall::ReadVector) => (REQ_OP_READ, true),
+        Some(DataCall::Write | DataCall::WriteVector) => (REQ_OP_WRITE, true),
+        // From a file that is open with O_DIRECT, into pages of the call's own (`copy_splice_read`).
+        Some(DataCall::Sendfile) => (REQ_OP_READ, false),
         _ => return 0,
     };
     let operation: u32 = typed!(bio, bio_bi_opf);
@@ -72,7 +74,7 @@ fn direct_bytes(bio: Typed, registers: Typed) -> u64 {
         }
     }
     let vector: u64 = typed!(bio, bio_bi_io_vec);
-    if !is_real_disk(bio) || !is_user_page(vector) {
+    if !is_real_disk(bio) || !is_page_of(vector, to_user) {
         return 0;
     }
     let bytes: u32 = typed!(bio, bio_bi_size);
@@ -101,14 +103,14 @@ fn is_real_disk(bio: Typed) -> bool {
 }
 
 /// Whether the page of a `struct bio_vec` (its first member) is one of a process: anonymous, or of memory that
-/// processes share (tmpfs, hugetlbfs), for which nothing else asks a disk.
+/// processes share (tmpfs, hugetlbfs), for which nothing else asks a disk. Or else, whether it is nobody's.
 #[inline(always)]
-fn is_user_page(vector: u64) -> bool {
-    try_user_page(vector).unwrap_or(false)
+fn is_page_of(vector: u64, user: bool) -> bool {
+    try_page_of(vector, user).unwrap_or(false)
 }
 
 #[inline(always)]
-fn try_user_page(vector: u64) -> Option<bool> {
+fn try_page_of(vector: u64, user: bool) -> Option<bool> {
     const TAIL: u64 = 1;
     const ANONYMOUS: u64 = 1;
     const MARKS: u64 = 3;
@@ -118,6 +120,9 @@ fn try_user_page(vector: u64) -> Option<bool> {
     let head: u64 = probe!(page, page_compound_head)?;
     let page = if head & TAIL != 0 { head - TAIL } else { page };
     let mapping: u64 = probe!(page, page_mapping)?;
+    if !user {
+        return Some(mapping == 0);
+    }
     if mapping & MARKS != 0 {
         return Some(mapping & ANONYMOUS != 0);
     }

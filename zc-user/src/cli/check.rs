@@ -178,8 +178,9 @@ fn table(answer: &Answer, color: bool, verbose: bool) -> String {
         sizes(&mut text, &answer.hooks);
     }
     text.push_str(if answer.can_run {
-        "\nzc run works here. Copies are inferred from the calls and the kinds of their ends;\n\
-         what sendfile and copy_file_range copy is not witnessed yet and shows as unknown.\n"
+        "\nzc run works here. What leaves by TCP is seen where a device is given it, mapped pages in the\n\
+         page table, direct I/O at the disk; other copies are inferred from the calls and the kinds of\n\
+         their ends, or unknown.\n"
     } else {
         "\nzc run does not work here.\n"
     });

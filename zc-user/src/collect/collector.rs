@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use aya::{
@@ -17,6 +17,7 @@ use zc_common::{
     row::{Costs, RowKey, RowValue, VALUE_CALLS_COUNTED, VALUE_FAULTS_COUNTED, VALUE_STORAGE_COUNTED},
     session::Session as SessionValue,
     thread::Thread,
+    transmission::{STREAMS, Stream, WITNESSED, Witnessed},
     zerocopy::{REPORTED, Reported, SENDS, Send, SendKey},
 };
 
@@ -83,6 +84,7 @@ impl Collector {
 
     /// Detaches everything and returns what was seen.
     pub fn finish(mut self) -> Result<Samples, MapError> {
+        self.wait_for_transmissions()?;
         self.drain();
         let bpf = BpfCost::read(&self.session);
         let hooks = self.session.hooks.iter().map(HookState::report).collect();
@@ -136,6 +138,37 @@ impl Collector {
         for report in &reports {
             let (key, value) = report?;
             self.state.reported(&key, value);
+        }
+        if self.sees_transmissions() {
+            let map = self.session.ebpf.map(WITNESSED).ok_or_else(|| no_map(WITNESSED))?;
+            let witnessed: HashMap<_, RowKey, Witnessed> = HashMap::try_from(map)?;
+            for row in &witnessed {
+                let (key, value) = row?;
+                self.state.seen(&key, &value.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what devices are given to send is seen. Without the ends of connections, one would be taken for another.
+    fn sees_transmissions(&self) -> bool {
+        self.session.has("net_dev_start_xmit") && self.session.has("inet_sock_set_state")
+    }
+
+    /// Waits, not for long, until devices were given what connections have to send.
+    fn wait_for_transmissions(&self) -> Result<(), MapError> {
+        const ROUNDS: u32 = 20;
+        const PAUSE: Duration = Duration::from_millis(5);
+        if !self.sees_transmissions() {
+            return Ok(());
+        }
+        let map = self.session.ebpf.map(STREAMS).ok_or_else(|| no_map(STREAMS))?;
+        let streams: HashMap<_, u64, Stream> = HashMap::try_from(map)?;
+        for _ in 0..ROUNDS {
+            if !streams.iter().flatten().any(|(_, stream)| stream.is_waiting()) {
+                break;
+            }
+            std::thread::sleep(PAUSE);
         }
         Ok(())
     }

@@ -13,7 +13,10 @@ use super::{
     name,
     record::{Record, parse},
 };
-use crate::model::samples::{ObjectSample, ProcessSample, Row};
+use crate::model::{
+    samples::{ObjectSample, ProcessSample, Row},
+    seen::Seen,
+};
 
 /// A process: its id and when it started.
 pub type ProcessKey = (u32, u64);
@@ -34,6 +37,7 @@ pub struct Tracked {
 #[derive(Debug, Default)]
 pub struct State {
     rows: HashMap<RowKey, RowValue>,
+    seen: HashMap<RowKey, Seen>,
     /// What ids in rows stand for.
     pub objects: HashMap<u32, ObjectSample>,
     /// Processes that were traced.
@@ -91,9 +95,16 @@ impl State {
         }
     }
 
+    /// Takes in what was seen of the bytes of a row when they left.
+    pub fn seen(&mut self, key: &RowKey, seen: &Seen) {
+        self.seen.entry(*key).or_default().add(seen);
+    }
+
     /// All rows.
     pub fn into_rows(self) -> Vec<Row> {
-        self.rows.into_iter().map(|(key, value)| Row { key, value }).collect()
+        let Self { rows, seen, .. } = self;
+        let row = |(key, value)| Row { key, value, seen: seen.get(&key).copied().unwrap_or_default() };
+        rows.into_iter().map(row).collect()
     }
 
     /// Processes that have not ended, as far as is known.

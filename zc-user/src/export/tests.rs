@@ -11,6 +11,7 @@ use crate::model::{
     fixture::samples,
     report::{Omitted, Tool},
     samples::{ObjectSample, ProcessSample, Row},
+    seen::Seen,
 };
 
 fn report() -> Report {
@@ -31,6 +32,7 @@ fn report() -> Report {
             own: Costs { calls: 2, voluntary: 3, involuntary: 4, minor: 5, major: 6, device_read_bytes: 512 },
             ..RowValue::default()
         },
+        seen: Seen::default(),
     };
     let object = |name: &str, inode| ObjectSample {
         kind: Kind::File,

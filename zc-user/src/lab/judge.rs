@@ -107,7 +107,7 @@ impl Cause {
         match self {
             Self::NoRow => "no row of the report shows these bytes",
             Self::NotWitnessed => {
-                "not witnessed yet: whether these bytes were copied is seen only inside the kernel"
+                "not witnessed: whether these bytes were copied is seen only inside the kernel"
             }
             Self::OtherPath => "zc saw the bytes on another path than the one that was meant",
             Self::Loopback => "loopback has no network card: no device copies what is sent",

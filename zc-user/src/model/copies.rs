@@ -136,42 +136,6 @@ pub struct Reported {
     pub by_reference: u64,
 }
 
-/// The copies of `bytes` that were sent with `MSG_ZEROCOPY` from memory that `read` had filled, if anything had.
-pub fn sent_zerocopy(bytes: u64, read: Option<EndKind>, reported: Reported) -> Copies {
-    let copied = reported.copied.min(bytes);
-    let by_reference = reported.by_reference.min(bytes - copied);
-    let unreported = bytes - copied - by_reference;
-    if bytes == 0 {
-        return Copies::none();
-    }
-    let mut copies = Copies::unknown(bytes, Reason::ZerocopyUnreported);
-    if unreported < bytes {
-        copies.copied = Some(copied);
-        copies.by_reference = Some(by_reference);
-        copies.unknown = unreported;
-        copies.evidence = Evidence::Reported;
-        copies.reason = match (unreported, by_reference) {
-            (0, 0) => Reason::ZerocopyCopied,
-            (0, _) => Reason::ZerocopyReported,
-            _ => Reason::ZerocopyUnreported,
-        };
-    }
-    match read.map(unknown_leg) {
-        Some(None) => {
-            copies.copied = Some(copies.copied.unwrap_or(0) + bytes);
-            copies.by_reference = copies.by_reference.or(Some(0));
-            copies.evidence = Evidence::Inferred;
-        }
-        Some(Some(reason)) => {
-            copies.unknown = bytes;
-            copies.reason = copies.reason.max(reason);
-            copies.evidence = Evidence::Inferred;
-        }
-        None => {}
-    }
-    copies
-}
-
 /// Why it is not known whether the leg between this end and user memory copied; `None` when it did, once.
 pub(super) fn unknown_leg(end: EndKind) -> Option<Reason> {
     match end.kind {
@@ -328,35 +292,6 @@ mod tests {
             assert_eq!((copies.reason, copies.verdict(10)), (reason, verdict), "{copied} {by_reference}");
         }
         assert_eq!(received_zerocopy(Reported::default()), Copies::none());
-    }
-
-    #[test]
-    fn what_was_sent_by_zerocopy_is_what_the_kernel_reported_and_what_the_read_copied() {
-        use Reason::{ZerocopyCopied, ZerocopyReported, ZerocopyUnreported};
-        use Verdict::{Copied, Unknown};
-        let table = [
-            // filled by a read, (reported copied, by reference), (copied, by reference, unknown), reason, verdict
-            (None, (0, 0), (None, None, 10), ZerocopyUnreported, Unknown),
-            (None, (10, 0), (Some(10), Some(0), 0), ZerocopyCopied, Copied),
-            (None, (0, 10), (Some(0), Some(10), 0), ZerocopyReported, Unknown),
-            (None, (4, 6), (Some(4), Some(6), 0), ZerocopyReported, Unknown),
-            (None, (4, 0), (Some(4), Some(0), 6), ZerocopyUnreported, Unknown),
-            (None, (99, 99), (Some(10), Some(0), 0), ZerocopyCopied, Copied),
-            (Some(FILE), (10, 0), (Some(20), Some(0), 0), ZerocopyCopied, Copied),
-            (Some(FILE), (0, 10), (Some(10), Some(10), 0), ZerocopyReported, Unknown),
-            (Some(FILE), (0, 0), (Some(10), Some(0), 10), ZerocopyUnreported, Unknown),
-            (Some(DIRECT), (10, 0), (Some(10), Some(0), 10), Reason::DirectIo, Unknown),
-        ];
-        for (read, (copied, by_reference), known, reason, verdict) in table {
-            let copies = sent_zerocopy(10, read, Reported { copied, by_reference });
-            let what = format!("{read:?} {copied} {by_reference}");
-            assert_eq!((copies.copied, copies.by_reference, copies.unknown), known, "{what}");
-            assert_eq!((copies.reason, copies.verdict(10)), (reason, verdict), "{what}");
-            let is_reported = read.is_none() && copied + by_reference > 0;
-            let evidence = if is_reported { Evidence::Reported } else { Evidence::Inferred };
-            assert_eq!(copies.evidence, evidence, "{what}");
-        }
-        assert_eq!(sent_zerocopy(0, None, Reported::default()), Copies::none());
     }
 
     #[test]

@@ -13,11 +13,12 @@ use zc_common::{
 };
 
 use super::{
-    copies::{Copies, EndKind, Reported, cloned, infer, received_zerocopy, sent_zerocopy},
+    copies::{Copies, EndKind, Reported, cloned, infer, received_zerocopy},
     direct::Direct,
     pages::Pages,
     reason::Reason,
     report::Via,
+    seen::{HandedOn, Seen, copied_on, leaves_by, sent_zerocopy},
 };
 
 /// A [`RowKey`] without the thread.
@@ -161,7 +162,20 @@ impl EntryKey {
             // What a device put into memory was not copied there.
             let is_copied = self.is_pair() && !(source.direct && entry.filled_by_device);
             let reported = Reported { copied: entry.copied, by_reference: entry.by_reference };
-            return sent_zerocopy(entry.bytes, is_copied.then_some(source), reported);
+            return sent_zerocopy(entry.bytes, is_copied.then_some(source), reported, &entry.seen);
+        }
+        let handed_on = HandedOn {
+            source,
+            bytes: entry.bytes,
+            by_device: entry.by_reference,
+            came_by_reference: entry.filled_by_device,
+            seen: entry.seen,
+        };
+        if leaves_by(destination)
+            && !self.has_legs()
+            && let Some(copies) = handed_on.copies()
+        {
+            return copies;
         }
         let mut copies = if self.has_legs() && (source.direct || destination.direct) {
             Direct {
@@ -178,6 +192,10 @@ impl EntryKey {
         };
         if self.path == Path::Read {
             copies.add_peeked(entry.copied);
+        }
+        if leaves_by(destination) {
+            let is_leg = matches!(self.path, Path::Write | Path::MmapWrite);
+            copied_on(&mut copies, entry.bytes, &entry.seen, is_leg);
         }
         if entry.bytes > 0 && self.has_legs() && self.has(SPECIAL) {
             copies.reason = copies.reason.max(Reason::ZerocopyNotSet);
@@ -216,6 +234,8 @@ struct Entry {
     by_reference: u64,
     /// Of a pair: all bytes of the leg that it took from were put into memory by the device itself.
     filled_by_device: bool,
+    /// What was seen of them when they left.
+    seen: Seen,
     transfers: u64,
     own: Costs,
     taken: Costs,
@@ -242,11 +262,12 @@ pub(super) struct Sum {
 
 impl Entries {
     /// Adds the row of a thread.
-    pub(super) fn add(&mut self, key: EntryKey, value: &RowValue) {
+    pub(super) fn add(&mut self, key: EntryKey, value: &RowValue, seen: &Seen) {
         let entry = self.0.entry(key).or_default();
         entry.bytes += value.bytes;
         entry.copied += value.copied;
         entry.by_reference += value.by_reference;
+        entry.seen.add(seen);
         entry.transfers += value.transfers;
         entry.own.add(&value.own);
         entry.taken.add(&value.taken);

@@ -15,6 +15,7 @@ mod pages;
 pub mod reason;
 pub mod report;
 pub mod samples;
+pub mod seen;
 pub mod totals;
 pub mod verdict;
 pub mod verify;

@@ -18,6 +18,8 @@ pub enum Reason {
     Cloned,
     /// `TCP_ZEROCOPY_RECEIVE`.
     ReceivedPages,
+    /// Pages that a device was given.
+    HandedOn,
     /// Pages of files in the process's memory.
     Mapped,
     /// Pages of files that the process has copies of.
@@ -36,6 +38,16 @@ pub enum Reason {
     ZerocopyNotSet,
     /// `MSG_ZEROCOPY`, of which the kernel says that it copied.
     ZerocopyCopied,
+    /// Pages of the kernel that a call has copied to, though it does not say so.
+    CopiedIntoSocket,
+    /// One piece, though the device has scatter-gather.
+    Flattened,
+    /// One piece, for a device without scatter-gather.
+    NoScatterGather,
+    /// The same, though the kernel says that it did not copy.
+    ZerocopyFalselyReported,
+    /// Packets of the device were captured.
+    Captured,
     /// Pages of files that the process may write to.
     MadeWritable,
     /// Page faults without a look at the page table.
@@ -52,6 +64,12 @@ pub enum Reason {
     Sendfile,
     /// splice(2), tee(2) and vmsplice(2).
     Splice,
+    /// Pages of the kernel that came from elsewhere.
+    KernelPages,
+    /// A device that does more.
+    OtherDevice,
+    /// Bytes that no device was given.
+    NotSeenLeaving,
     /// `MSG_ZEROCOPY`, of which the kernel says that it did not copy.
     ZerocopyReported,
     /// `MSG_ZEROCOPY`, of which the kernel has said nothing.
@@ -60,11 +78,12 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 32] = [
         Self::NoBytes,
         Self::ByDevice,
         Self::Cloned,
         Self::ReceivedPages,
+        Self::HandedOn,
         Self::Mapped,
         Self::CopyOnWrite,
         Self::ReadIntoMemory,
@@ -74,6 +93,11 @@ impl Reason {
         Self::RegularFile,
         Self::ZerocopyNotSet,
         Self::ZerocopyCopied,
+        Self::CopiedIntoSocket,
+        Self::Flattened,
+        Self::NoScatterGather,
+        Self::ZerocopyFalselyReported,
+        Self::Captured,
         Self::MadeWritable,
         Self::PagesUnseen,
         Self::DriverDecides,
@@ -82,6 +106,9 @@ impl Reason {
         Self::CopyFileRange,
         Self::Sendfile,
         Self::Splice,
+        Self::KernelPages,
+        Self::OtherDevice,
+        Self::NotSeenLeaving,
         Self::ZerocopyReported,
         Self::ZerocopyUnreported,
     ];
@@ -102,6 +129,14 @@ impl Reason {
             Self::RegularFile => "destination is a regular file",
             Self::ZerocopyNotSet => "SO_ZEROCOPY not set",
             Self::ZerocopyCopied => "the kernel reports MSG_ZEROCOPY data as copied",
+            Self::HandedOn => "pages were handed to the device by reference",
+            Self::CopiedIntoSocket => "the socket took a copy of the pages",
+            Self::Flattened => "flattened: something on the way wanted the bytes in one piece",
+            Self::NoScatterGather => "device without scatter-gather",
+            Self::ZerocopyFalselyReported => {
+                "device without scatter-gather, though the kernel reports MSG_ZEROCOPY data as sent by reference"
+            }
+            Self::Captured => "packet capture on the device",
             Self::MadeWritable => "not witnessed: pages of a shared mapping were made writable",
             Self::PagesUnseen => "not witnessed: the page table cannot be read on this machine",
             Self::DriverDecides => "not witnessed: the driver of a terminal or device decides",
@@ -110,6 +145,9 @@ impl Reason {
             Self::CopyFileRange => "not witnessed: copy_file_range shares extents or copies pages",
             Self::Sendfile => "not witnessed: sendfile hands on pages or copies them",
             Self::Splice => "not witnessed: splice hands on pages or copies them",
+            Self::KernelPages => "not witnessed: how the bytes came into the pages that were handed on",
+            Self::OtherDevice => "not witnessed: a tunnel or another device does more with what it is given",
+            Self::NotSeenLeaving => "not witnessed: no device was given these bytes while zc watched",
             Self::ZerocopyReported => {
                 "not witnessed: the kernel reports MSG_ZEROCOPY data as sent by reference"
             }
@@ -131,6 +169,19 @@ impl Reason {
             Self::ZerocopyCopied => {
                 Some("loopback delivers by copying; else the device lacks scatter-gather")
             }
+            Self::CopiedIntoSocket => Some("such sockets do not take pages (kernel TLS, old kernels)"),
+            Self::Flattened => {
+                Some("filters, IPsec and some protocols need packets in one piece (ethtool -k, iptables)")
+            }
+            Self::NoScatterGather | Self::ZerocopyFalselyReported => {
+                Some("ethtool -K DEVICE sg on, or a device or virtual machine set-up that has it")
+            }
+            Self::Captured => Some("packets are copied while somebody captures them (tcpdump)"),
+            Self::KernelPages => {
+                Some("files without page cache and sockets fill pages that zc does not see being filled")
+            }
+            Self::OtherDevice => Some("what the device below it does was not seen (ip -d link)"),
+            Self::NotSeenLeaving => Some("they may still wait in the socket, or the connection has ended"),
             Self::ZerocopyReported => {
                 Some("the report does not tell whether the device had to copy (ethtool -k)")
             }
@@ -144,6 +195,7 @@ impl Reason {
                 Some("pages go to sockets of devices with scatter-gather (ethtool -k)")
             }
             Self::NoBytes
+            | Self::HandedOn
             | Self::ByDevice
             | Self::Cloned
             | Self::ReceivedPages

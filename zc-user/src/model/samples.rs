@@ -14,6 +14,7 @@ use zc_common::{
 use super::{
     names,
     report::{Hook, Host, SelfCost, Via, Window},
+    seen::Seen,
 };
 
 /// One session, or one look at it.
@@ -81,6 +82,9 @@ pub struct Row {
     /// What it holds.
     #[serde(with = "RowValueFields")]
     pub value: RowValue,
+    /// What was seen of its bytes when they left the machine, or for another name space.
+    #[serde(default)]
+    pub seen: Seen,
 }
 
 /// What a thread cost since it was traced, like a row with [`Path::Thread`].

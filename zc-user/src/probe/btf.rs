@@ -233,6 +233,23 @@ const OPTIONAL: &[(&str, &str, Field)] = members![
     "gendisk"."fops" => gendisk_fops,
     "page"."compound_head" => page_compound_head,
     "page"."mapping" => page_mapping,
+    // What is spliced out of a socket and had to be copied, is here.
+    "task_struct"."task_frag" => task_task_frag,
+    "sock"."sk_frag" => sock_sk_frag,
+    // What is given to devices to send.
+    "sock"."__sk_common.skc_state" => sock_skc_state,
+    "sock"."sk_lock.owned" => sock_sk_lock_owned,
+    "tcp_sock"."write_seq" => tcp_write_seq,
+    "sk_buff"."len" => skb_len,
+    "sk_buff"."data_len" => skb_data_len,
+    "sk_buff"."data" => skb_data,
+    "sk_buff"."transport_header" => skb_transport_header,
+    "skb_shared_info"."nr_frags" => skb_shared_nr_frags,
+    "skb_shared_info"."frags" => skb_shared_frags,
+    "net_device"."features" => device_features,
+    "net_device"."ptype_all" => device_ptype_all,
+    "net_device"."rtnl_link_ops" => device_rtnl_link_ops,
+    "rtnl_link_ops"."kind" => link_kind,
     // What zero-copy sends are numbered and reported by; together since Linux 6.0.
     "sock"."sk_zckey" => sock_sk_zckey,
     "sock"."sk_socket" => sock_sk_socket,

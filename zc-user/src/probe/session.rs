@@ -13,7 +13,7 @@ use aya::{
     sys::Stats,
 };
 use zc_common::{
-    config::{CONFIG, COUNT_CALLS, Config, FOLLOW, OFFSETS},
+    config::{CONFIG, COUNT_CALLS, Config, FOLLOW, OFFSETS, Offsets, WITNESS},
     maps::{
         EVENTS, FLOWS_DEFAULT, OBJECTS, OBJECTS_DEFAULT, PAIR_SETS_DEFAULT, PAIRS, PROCESSES,
         RING_BYTES_DEFAULT, ROWS, ROWS_DEFAULT, SESSION, THREADS, THREADS_DEFAULT,
@@ -298,7 +298,9 @@ fn load(options: &Options) -> Result<(Ebpf, Btf, Layout), SessionError> {
         root_pid: options.root_pid,
         flows_max: flows,
         pair_set_mask: pair_sets - 1,
-        flags: flag(options.follow, FOLLOW) | flag(options.count_calls, COUNT_CALLS),
+        flags: flag(options.follow, FOLLOW)
+            | flag(options.count_calls, COUNT_CALLS)
+            | flag(sees_transmissions(&layout), WITNESS),
         ring_bytes: ring_bytes.into(),
         ring_arguments: layout.ring_arguments,
         word_type: layout.cast.map_or(0, |cast| cast.word_type),
@@ -354,6 +356,9 @@ fn useless(hook: &Hook, layout: &Layout) -> Option<&'static str> {
         "inet_sk_error_report" if offsets.sock_sk_zckey == 0 || offsets.ubuf_id == 0 => Some(
             "this kernel's types do not tell how sends with MSG_ZEROCOPY are numbered; Linux 6.0 and newer do",
         ),
+        "net_dev_start_xmit" | "inet_sock_set_state" if !sees_transmissions(layout) => Some(
+            "this kernel's types do not tell what is in the buffers that devices are given; please report this",
+        ),
         name if name.starts_with("io_uring") && offsets.io_kiocb_opcode == 0 => {
             Some("this kernel has no io_uring; it was built without CONFIG_IO_URING")
         }
@@ -362,6 +367,52 @@ fn useless(hook: &Hook, layout: &Layout) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// Whether everything is known that it takes to tell what devices are given.
+fn sees_transmissions(layout: &Layout) -> bool {
+    let Offsets {
+        sock_skc_state,
+        sock_sk_lock_owned,
+        tcp_write_seq,
+        skb_sk,
+        skb_head,
+        skb_end,
+        skb_len,
+        skb_data_len,
+        skb_data,
+        skb_transport_header,
+        skb_shared_nr_frags,
+        skb_shared_frags,
+        device_features,
+        device_ptype_all,
+        device_rtnl_link_ops,
+        link_kind,
+        page_compound_head,
+        page_mapping,
+        ..
+    } = layout.offsets;
+    let members = [
+        sock_skc_state,
+        sock_sk_lock_owned,
+        tcp_write_seq,
+        skb_sk,
+        skb_head,
+        skb_end,
+        skb_len,
+        skb_data_len,
+        skb_data,
+        skb_transport_header,
+        skb_shared_nr_frags,
+        skb_shared_frags,
+        device_features,
+        device_ptype_all,
+        device_rtnl_link_ops,
+        link_kind,
+        page_compound_head,
+        page_mapping,
+    ];
+    members.iter().all(|&offset| offset != 0)
 }
 
 /// The PID namespace of this process, as `bpf_get_ns_current_pid_tgid` wants it named.

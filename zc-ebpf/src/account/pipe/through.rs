@@ -15,7 +15,7 @@ use super::{
     held::{Held, look},
     requests::{order, zc_pipe_order},
 };
-use crate::{maps::lose, row, thread::CallCosts};
+use crate::{account::transmission, maps::lose, row, thread::CallCosts};
 
 /// Takes the bytes of the call out of its pipe, and counts them: in rows with what put them there, where that is known,
 /// and the rest as a leg.
@@ -305,12 +305,15 @@ extern "C" fn zc_pipe_late(thread: *mut Thread, run: *mut Move) -> u64 {
     entry.key.destination = early.source.object;
     entry.key.flags = segment.source.flags | early.source.flags & !SOURCE_FLAGS | SPECIAL;
     entry.key.through = through(segment);
+    entry.by_reference = 0;
     entry.bytes = early.bytes;
     entry.calls = early.source.calls;
     entry.own = costs_of(&early.source);
     entry.taken_calls = segment.source.calls;
     entry.taken = costs_of(&segment.source);
     row::add(thread, entry);
+    // It was sent before, by a call that has ended.
+    transmission::forget(thread);
     segment.source = segment.source.without_costs();
     1
 }

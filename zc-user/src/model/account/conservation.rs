@@ -262,7 +262,7 @@ proptest! {
         for (process, thread, step) in &steps {
             world.step(*process, *thread, step);
         }
-        let rows = world.rows.iter().map(|(&key, &value)| Row { key, value }).collect();
+        let rows = world.rows.iter().map(|(&key, &value)| Row { key, value, seen: crate::model::seen::Seen::default() }).collect();
         let report = account(&Samples { rows, ..samples() }, Tool::this());
 
         prop_assert_eq!(report.lost[LOST_UNPAIRED], 0);

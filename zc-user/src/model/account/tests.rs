@@ -30,7 +30,7 @@ fn row(path: Path, from: (Kind, u32), to: (Kind, u32), bytes: u64, calls: u64) -
     let own = Costs { calls, ..Costs::default() };
     let value =
         RowValue { tgid: PID, process_start_ns: 1, bytes, transfers: calls, own, ..RowValue::default() };
-    Row { key, value }
+    Row { key, value, seen: crate::model::seen::Seen::default() }
 }
 
 fn taking(mut row: Row, taken: Costs) -> Row {

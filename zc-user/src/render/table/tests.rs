@@ -12,6 +12,7 @@ use crate::{
         fixture::{samples, totals},
         report::{Hook, HookStatus, Tool},
         samples::{ObjectSample, ProcessSample, Row, Samples},
+        seen::Seen,
     },
     render::view::Sort,
 };
@@ -31,6 +32,7 @@ fn row(pid: u32, path: Path, from: (Kind, u32), to: (Kind, u32), bytes: u64, cal
     Row {
         key,
         value: RowValue { tgid: pid, process_start_ns: 1, bytes, transfers, own, ..RowValue::default() },
+        seen: Seen::default(),
     }
 }
 

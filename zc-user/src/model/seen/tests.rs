@@ -1,0 +1,231 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::report::Verdict;
+
+const FILE: EndKind = EndKind { kind: Kind::File, direct: false };
+const DIRECT: EndKind = EndKind { kind: Kind::File, direct: true };
+const NOTHING: Seen = Seen {
+    page_cache: 0,
+    user: 0,
+    private: 0,
+    handed: 0,
+    flattened: 0,
+    linear: 0,
+    elsewhere: 0,
+    tapped: 0,
+    doubtful: 0,
+};
+
+#[test]
+fn pages_that_were_handed_on_are_what_they_were_seen_to_be() {
+    use Reason::{
+        CopiedIntoSocket, Flattened, HandedOn as ByReference, KernelPages, NoScatterGather, NotSeenLeaving,
+        OtherDevice,
+    };
+    use Verdict::{Copied, Mixed, Unknown, ZeroCopy};
+    let table = [
+        // source, by device, seen; copied, by reference, unknown, reason, verdict
+        (FILE, 0, Seen { page_cache: 10, ..NOTHING }, (Some(0), Some(10), 0), ByReference, ZeroCopy),
+        (FILE, 0, Seen { user: 10, ..NOTHING }, (Some(0), Some(10), 0), ByReference, ZeroCopy),
+        (
+            FILE,
+            0,
+            Seen { page_cache: 10, tapped: 10, ..NOTHING },
+            (Some(0), Some(10), 0),
+            ByReference,
+            ZeroCopy,
+        ),
+        (FILE, 0, Seen { flattened: 10, ..NOTHING }, (Some(10), Some(0), 0), NoScatterGather, Copied),
+        (FILE, 0, Seen { linear: 10, ..NOTHING }, (Some(10), Some(0), 0), Flattened, Copied),
+        (FILE, 0, Seen { private: 10, ..NOTHING }, (Some(10), Some(0), 0), CopiedIntoSocket, Copied),
+        (
+            FILE,
+            0,
+            Seen { page_cache: 6, flattened: 4, ..NOTHING },
+            (Some(4), Some(6), 0),
+            NoScatterGather,
+            Mixed,
+        ),
+        (FILE, 0, Seen { page_cache: 6, ..NOTHING }, (Some(0), Some(6), 4), NotSeenLeaving, Unknown),
+        (FILE, 0, Seen { handed: 10, ..NOTHING }, (None, None, 10), KernelPages, Unknown),
+        (FILE, 10, Seen { handed: 10, ..NOTHING }, (None, None, 10), KernelPages, Unknown),
+        (DIRECT, 10, Seen { handed: 10, ..NOTHING }, (Some(0), Some(10), 0), ByReference, ZeroCopy),
+        (DIRECT, 9, Seen { handed: 10, ..NOTHING }, (None, None, 10), KernelPages, Unknown),
+        (FILE, 0, Seen { elsewhere: 10, ..NOTHING }, (None, None, 10), OtherDevice, Unknown),
+        (
+            FILE,
+            0,
+            Seen { page_cache: 10, doubtful: 3, ..NOTHING },
+            (Some(0), Some(7), 3),
+            OtherDevice,
+            Unknown,
+        ),
+    ];
+    for (source, by_device, seen, known, reason, verdict) in table {
+        let copies = HandedOn { source, bytes: 10, by_device, came_by_reference: false, seen }
+            .copies()
+            .expect("something was seen");
+        assert_eq!((copies.copied, copies.by_reference, copies.unknown), known, "{seen:?}");
+        assert_eq!((copies.reason, copies.verdict(10)), (reason, verdict), "{seen:?}");
+    }
+    for seen in [NOTHING, Seen { page_cache: 11, ..NOTHING }] {
+        assert_eq!(
+            HandedOn { source: FILE, bytes: 10, by_device: 0, came_by_reference: false, seen }.copies(),
+            None
+        );
+    }
+}
+
+#[test]
+fn pages_of_the_kernel_are_by_reference_when_they_came_so() {
+    let seen = Seen { handed: 10, ..NOTHING };
+    for (kind, came_by_reference, verdict) in [
+        (Kind::Pipe, false, Verdict::ZeroCopy),
+        (Kind::Tcp, true, Verdict::ZeroCopy),
+        (Kind::Tcp, false, Verdict::Unknown),
+        (Kind::Unix, true, Verdict::ZeroCopy),
+        (Kind::Unix, false, Verdict::Unknown),
+        (Kind::File, true, Verdict::Unknown),
+    ] {
+        let source = EndKind { kind, direct: false };
+        let handed_on = HandedOn { source, bytes: 10, by_device: 0, came_by_reference, seen };
+        let copies = handed_on.copies().expect("something was seen");
+        assert_eq!(copies.verdict(10), verdict, "{kind:?} {came_by_reference}");
+    }
+}
+
+#[test]
+fn what_was_copied_to_a_connection_is_copied_again_when_it_is_made_one_piece() {
+    let known = Copies { copied: Some(10), by_reference: Some(0), unknown: 0, ..Copies::none() };
+    let table = [
+        (Seen { private: 10, ..NOTHING }, 10, Evidence::Witnessed),
+        (Seen { private: 9, ..NOTHING }, 10, Evidence::Inferred),
+        (Seen { flattened: 10, ..NOTHING }, 20, Evidence::Witnessed),
+        (Seen { private: 6, linear: 4, ..NOTHING }, 14, Evidence::Witnessed),
+        (Seen { private: 11, ..NOTHING }, 10, Evidence::Inferred),
+        (Seen { page_cache: 10, ..NOTHING }, 10, Evidence::Inferred),
+        (NOTHING, 10, Evidence::Inferred),
+    ];
+    for (seen, copied, evidence) in table {
+        let mut copies = Copies { reason: Reason::WrittenFromMemory, ..known };
+        copied_on(&mut copies, 10, &seen, true);
+        assert_eq!((copies.copied, copies.evidence), (Some(copied), evidence), "{seen:?}");
+        let mut copies = Copies { reason: Reason::ThroughMemory, ..known };
+        copied_on(&mut copies, 10, &seen, false);
+        assert_eq!((copies.copied, copies.evidence), (Some(copied), Evidence::Inferred), "{seen:?}");
+    }
+}
+
+#[test]
+fn what_was_sent_by_zerocopy_is_what_was_seen_and_reported() {
+    use Reason::{
+        Captured, CopiedIntoSocket, HandedOn as ByReference, NoScatterGather, NotSeenLeaving, ZerocopyCopied,
+        ZerocopyFalselyReported, ZerocopyReported, ZerocopyUnreported,
+    };
+    use Verdict::{Copied, Mixed, Unknown, ZeroCopy};
+    let user = Seen { user: 10, ..NOTHING };
+    let flat = Seen { flattened: 10, ..NOTHING };
+    let table = [
+        // filled by a read, (reported copied, not), seen; (copied, by reference, unknown), reason, verdict
+        (None, (0, 0), NOTHING, (None, None, 10), ZerocopyUnreported, Unknown),
+        (None, (10, 0), NOTHING, (Some(10), Some(0), 0), ZerocopyCopied, Copied),
+        (None, (0, 10), NOTHING, (Some(0), Some(10), 0), ZerocopyReported, Unknown),
+        (None, (4, 6), NOTHING, (Some(4), Some(6), 0), ZerocopyReported, Unknown),
+        (None, (4, 0), NOTHING, (Some(4), Some(0), 6), ZerocopyUnreported, Unknown),
+        (None, (99, 99), NOTHING, (Some(10), Some(0), 0), ZerocopyCopied, Copied),
+        (None, (0, 10), user, (Some(0), Some(10), 0), ByReference, ZeroCopy),
+        (None, (10, 0), user, (Some(10), Some(0), 0), ZerocopyCopied, Copied),
+        (None, (10, 0), Seen { tapped: 10, ..user }, (Some(10), Some(0), 0), Captured, Copied),
+        (None, (4, 6), user, (Some(4), Some(6), 0), ZerocopyCopied, Mixed),
+        (None, (0, 10), flat, (Some(10), Some(0), 0), ZerocopyFalselyReported, Copied),
+        (None, (10, 0), flat, (Some(10), Some(0), 0), NoScatterGather, Copied),
+        (None, (0, 0), flat, (Some(10), Some(0), 0), NoScatterGather, Copied),
+        (None, (0, 0), user, (None, None, 10), ZerocopyUnreported, Unknown),
+        (None, (0, 10), Seen { user: 6, ..NOTHING }, (Some(0), Some(6), 4), NotSeenLeaving, Unknown),
+        (None, (0, 10), Seen { private: 10, ..NOTHING }, (Some(10), Some(0), 0), CopiedIntoSocket, Copied),
+        (
+            None,
+            (0, 10),
+            Seen { user: 6, flattened: 4, ..NOTHING },
+            (Some(4), Some(6), 0),
+            ZerocopyFalselyReported,
+            Mixed,
+        ),
+        (
+            None,
+            (4, 6),
+            Seen { user: 6, flattened: 4, ..NOTHING },
+            (Some(4), Some(2), 4),
+            NotSeenLeaving,
+            Mixed,
+        ),
+        (Some(FILE), (10, 0), NOTHING, (Some(20), Some(0), 0), ZerocopyCopied, Copied),
+        (Some(FILE), (0, 10), user, (Some(10), Some(10), 0), ByReference, Unknown),
+        (Some(FILE), (0, 0), NOTHING, (Some(10), Some(0), 10), ZerocopyUnreported, Unknown),
+        (Some(DIRECT), (10, 0), NOTHING, (Some(10), Some(0), 10), Reason::DirectIo, Unknown),
+    ];
+    for (read, (copied, by_reference), seen, known, reason, verdict) in table {
+        let copies = sent_zerocopy(10, read, Reported { copied, by_reference }, &seen);
+        let what = format!("{read:?} {copied} {by_reference} {seen:?}");
+        assert_eq!((copies.copied, copies.by_reference, copies.unknown), known, "{what}");
+        assert_eq!((copies.reason, copies.verdict(10)), (reason, verdict), "{what}");
+    }
+    assert_eq!(sent_zerocopy(0, None, Reported::default(), &NOTHING), Copies::none());
+}
+
+fn seen() -> impl Strategy<Value = Seen> {
+    let amount = || prop_oneof![Just(0_u64), 1_u64..500];
+    (amount(), amount(), amount(), amount(), (amount(), amount(), amount(), amount(), amount())).prop_map(
+        |(page_cache, user, private, handed, (flattened, linear, elsewhere, tapped, doubtful))| Seen {
+            page_cache,
+            user,
+            private,
+            handed,
+            flattened,
+            linear,
+            elsewhere,
+            tapped,
+            doubtful,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn of_what_was_handed_on_each_byte_is_one_thing(
+        seen in seen(), bytes in 1_u64..5000, by_device in 0_u64..5000, direct in any::<bool>(),
+    ) {
+        let source = EndKind { kind: Kind::File, direct };
+        if let Some(copies) = (HandedOn { source, bytes, by_device, came_by_reference: false, seen }).copies() {
+            let copied = copies.copied.unwrap_or(0);
+            prop_assert_eq!(copied + copies.by_reference.unwrap_or(0) + copies.unknown, bytes);
+            if copies.verdict(bytes) == Verdict::ZeroCopy {
+                prop_assert_eq!(seen.private + seen.flattened + seen.linear + seen.elsewhere + seen.doubtful, 0);
+                prop_assert_eq!(seen.bytes(), bytes);
+                prop_assert!(seen.handed == 0 || direct && by_device >= bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn zerocopy_sends_are_zero_copy_only_when_all_were_seen_and_reported_so(
+        seen in seen(), bytes in 1_u64..3000, copied in 0_u64..3000, by_reference in 0_u64..3000, filled in any::<bool>(),
+    ) {
+        let read = filled.then_some(FILE);
+        let copies = sent_zerocopy(bytes, read, Reported { copied, by_reference }, &seen);
+        prop_assert!(copies.unknown <= bytes);
+        if copies.verdict(bytes) == Verdict::ZeroCopy {
+            prop_assert!(copied == 0 && by_reference >= bytes && read.is_none());
+            prop_assert_eq!(seen.page_cache + seen.user, bytes);
+            prop_assert_eq!(seen.private + seen.handed + seen.flattened + seen.linear + seen.elsewhere, 0);
+        }
+        if !filled {
+            prop_assert_eq!(
+                copies.copied.unwrap_or(0) + copies.by_reference.unwrap_or(0) + copies.unknown, bytes
+            );
+        }
+    }
+}
