@@ -40,6 +40,11 @@ pub struct Config {
 /// that in before the load. No helper has this number.
 pub const CAST_MARK: i32 = 0x7A63_0001;
 
+/// Stands for a call of `bpf_preempt_disable`, where programs could be preempted.
+pub const ALONE_MARK: i32 = 0x7A63_0002;
+/// Stands for one of `bpf_preempt_enable`.
+pub const SHARED_MARK: i32 = 0x7A63_0003;
+
 /// Children of traced processes are traced.
 pub const FOLLOW: u32 = 1;
 /// Calls of every kind are counted: the one program on `sys_exit` sees them all.

@@ -8,7 +8,7 @@ use core::{
 use aya_ebpf::helpers::generated::{
     bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_user, bpf_task_pt_regs,
 };
-use zc_common::config::{CAST_MARK, Config, Offsets};
+use zc_common::config::{ALONE_MARK, CAST_MARK, Config, Offsets, SHARED_MARK};
 
 /// How this session traces; set by user space before the load.
 #[unsafe(no_mangle)]
@@ -131,6 +131,50 @@ fn cast(address: u64) -> Typed {
         );
     }
     typed
+}
+
+/// As long as it is there, no other thread runs on this CPU. Up to Linux 6.19 none does while a program runs, and it is no
+/// instruction; since 7.0, programs on most tracepoints can be preempted, and the kernel leaves out those of the
+/// other threads that come meanwhile. Their scratch memory would be shared as well.
+#[must_use]
+pub(crate) struct Alone(());
+
+/// Keeps other threads away from this CPU until what is returned goes.
+#[inline(always)]
+pub(crate) fn alone() -> Alone {
+    // SAFETY: the kernel's calling convention, and the verifier makes sure that the other call follows.
+    unsafe {
+        asm!(
+            "call {mark}",
+            mark = const ALONE_MARK,
+            lateout("r0") _,
+            lateout("r1") _,
+            lateout("r2") _,
+            lateout("r3") _,
+            lateout("r4") _,
+            lateout("r5") _,
+        );
+    }
+    Alone(())
+}
+
+impl Drop for Alone {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe {
+            asm!(
+                "call {mark}",
+                mark = const SHARED_MARK,
+                lateout("r0") _,
+                lateout("r1") _,
+                lateout("r2") _,
+                lateout("r3") _,
+                lateout("r4") _,
+                lateout("r5") _,
+            );
+        }
+    }
 }
 
 /// Reads two members of the structure at `base`, in one go when they lie close together: a call of the helper

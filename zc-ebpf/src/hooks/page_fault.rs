@@ -1,7 +1,10 @@
 //! Page faults: `exceptions:page_fault_user` and `page_fault_kernel` (of x86; other architectures
 //! have them only lately, or not at all), and what they map of files.
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
+};
 use zc_common::fault::FAULT_IN_CALL;
 
 use crate::{
@@ -53,6 +56,19 @@ pub(crate) fn zc_fault_kernel(ctx: BtfTracePointContext) -> i32 {
 /// `mm_filemap_map_pages(struct address_space *mapping, pgoff_t start, pgoff_t end)`, since Linux 6.12.
 #[btf_tracepoint(function = "mm_filemap_map_pages")]
 pub(crate) fn zc_map_pages(_ctx: BtfTracePointContext) -> i32 {
+    mapped_around();
+    0
+}
+
+/// The same where programs of the other type can be preempted.
+#[tracepoint]
+pub(crate) fn zc_map_pages_unpreempted(_ctx: TracePointContext) -> u32 {
+    mapped_around();
+    0
+}
+
+#[inline(always)]
+fn mapped_around() {
     let task = current();
     let tgid: u32 = typed!(task, task_tgid);
     if is_traced(tgid)
@@ -60,5 +76,4 @@ pub(crate) fn zc_map_pages(_ctx: BtfTracePointContext) -> i32 {
     {
         fault::zc_fault_around(thread);
     }
-    0
 }

@@ -8,8 +8,8 @@ use aya_ebpf::{
         bpf_get_current_cgroup_id, bpf_get_ns_current_pid_tgid, bpf_loop, bpf_probe_read_kernel,
         bpf_probe_read_user,
     },
-    macros::btf_tracepoint,
-    programs::BtfTracePointContext,
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
 };
 use zc_common::{
     config::{COUNT_CALLS, FOLLOW},
@@ -24,7 +24,7 @@ use zc_common::{
 
 use crate::{
     arch, fault,
-    kernel::{Typed, address_at, current, fetch_add, global, typed, typed_at, user_registers},
+    kernel::{Typed, address_at, alone, current, fetch_add, global, typed, typed_at, user_registers},
     maps::{
         EVENTS, PROCESSES, Process, ROWS, SESSION, THREADS, has, is_traced, lose, lose_many, set_traced,
         wake_up,
@@ -40,6 +40,7 @@ pub(crate) fn zc_fork(ctx: BtfTracePointContext) -> i32 {
     if !is_traced(tgid) {
         return 0;
     }
+    let _alone = alone();
     let child: Typed = ctx.arg(1);
     let child_tgid: u32 = typed!(child, task_tgid);
     if child_tgid == tgid {
@@ -73,10 +74,11 @@ pub(crate) fn zc_exec(ctx: BtfTracePointContext) -> i32 {
     let task = current();
     let tgid: u32 = typed!(task, task_tgid);
     let begins = !is_traced(tgid);
+    if begins && !is_root() {
+        return 0;
+    }
+    let _alone = alone();
     if begins {
-        if !is_root() {
-            return 0;
-        }
         begin_process(tgid);
     }
     // A thread other than the first takes over the first one's id and start (`de_thread`). What both did so far
@@ -145,6 +147,19 @@ fn retire(tgid: u32, tid: u32) {
 /// have to wait for that.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub(crate) fn zc_exit(_ctx: BtfTracePointContext) -> i32 {
+    exits();
+    0
+}
+
+/// The same where programs of the other type can be preempted.
+#[tracepoint]
+pub(crate) fn zc_exit_unpreempted(_ctx: TracePointContext) -> u32 {
+    exits();
+    0
+}
+
+#[inline(always)]
+fn exits() {
     let task = current();
     let tgid: u32 = typed!(task, task_tgid);
     if is_traced(tgid) {
@@ -155,7 +170,6 @@ pub(crate) fn zc_exit(_ctx: BtfTracePointContext) -> i32 {
             thread_ended(task, tgid);
         }
     }
-    0
 }
 
 /// Whether the program on `sched_switch` is attached; user space says so when it is.

@@ -6,7 +6,7 @@ use zc_common::{loss::Loss, ring::Form};
 use super::process::is_kernels_own;
 use crate::{
     account::ring::{self, Completion},
-    kernel::{address_at, current, global, probe_at, typed},
+    kernel::{address_at, alone, current, global, probe_at, typed},
     maps::{is_traced, lose},
     thread,
 };
@@ -21,6 +21,7 @@ pub(crate) fn zc_ring_complete(ctx: BtfTracePointContext) -> i32 {
     if !is_traced(tgid) {
         return 0;
     }
+    let _alone = alone();
     // As numbers: some kernels tell the type of what is passed.
     let (ring, request) = (address_at(ctx.as_ptr().cast(), 0), address_at(ctx.as_ptr().cast(), 8));
     let completion = match Form::of(global!(CONFIG.ring_arguments)) {
@@ -45,6 +46,7 @@ pub(crate) fn zc_ring_submit(ctx: BtfTracePointContext) -> i32 {
     let task = current();
     let tgid: u32 = typed!(task, task_tgid);
     if is_traced(tgid) {
+        let _alone = alone();
         // A poller may do nothing else that is seen, and yet has its share in what the process costs.
         if is_kernels_own(task) {
             thread::find_or_create(task, tgid);

@@ -17,7 +17,7 @@ use zc_common::{
 
 use crate::{
     account::zerocopy::{CERTAIN, SENDERS, zc_reported},
-    kernel::{address_at, current, global, lowest_bit, probe, probe_at, typed},
+    kernel::{address_at, alone, current, global, lowest_bit, probe, probe_at, typed},
     maps::{is_traced, lose},
 };
 
@@ -86,6 +86,7 @@ fn error_report(ctx: &BtfTracePointContext) -> i32 {
             return 0;
         }
     }
+    let _alone = alone();
     report(ctx, sock, known);
     0
 }

@@ -120,7 +120,7 @@ fn answer() -> Answer {
 fn main_job_is_possible(hooks: &[HookAnswer]) -> bool {
     let works = |answer: &HookAnswer| answer.hook.status == HookStatus::Attached;
     let (ends, others): (Vec<_>, Vec<_>) =
-        hooks.iter().partition(|answer| answer.hook.name.contains("sys_exit"));
+        used(hooks).partition(|answer| answer.hook.name.contains("sys_exit"));
     ends.into_iter().any(works) && others.into_iter().all(|answer| !answer.required || works(answer))
 }
 
@@ -142,7 +142,7 @@ fn reasons(answer: &Answer) -> Vec<String> {
         return facts;
     }
     let missing =
-        answer.hooks.iter().filter(|hook| hook.required && hook.hook.status != HookStatus::Attached);
+        used(&answer.hooks).filter(|hook| hook.required && hook.hook.status != HookStatus::Attached);
     missing
         .map(|hook| {
             let reason = hook.hook.reason.as_deref().unwrap_or("no reason is known");
@@ -165,7 +165,7 @@ fn table(answer: &Answer, color: bool, verbose: bool) -> String {
         }
     }
     let _ = writeln!(text, "\n  {:<22}{:<12}{:<12}FOR", "HOOK", "METHOD", "STATUS");
-    for HookAnswer { hook, purpose, .. } in &answer.hooks {
+    for HookAnswer { hook, purpose, .. } in used(&answer.hooks) {
         let (style, status) =
             if hook.status == HookStatus::Attached { (good, "works") } else { (bad, "missing") };
         let method = hook.method.as_deref().unwrap_or("-");
@@ -187,12 +187,17 @@ fn table(answer: &Answer, color: bool, verbose: bool) -> String {
     text
 }
 
+/// The hooks that are used on this kernel, whatever is asked for.
+fn used(hooks: &[HookAnswer]) -> impl Iterator<Item = &HookAnswer> {
+    hooks.iter().filter(|answer| answer.hook.status != HookStatus::Disabled)
+}
+
 /// What the kernel made of each program; `-` where it does not say.
 fn sizes(text: &mut String, hooks: &[HookAnswer]) {
     let number = |number: Option<u32>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
     let _ =
         writeln!(text, "\n  {:<22}{:>21}{:>23}", "PROGRAM", "INSTRUCTIONS VERIFIED", "BYTES OF MACHINE CODE");
-    for HookAnswer { program, size, .. } in hooks {
+    for HookAnswer { program, size, .. } in used(hooks) {
         let Size { verified_instructions, machine_code_bytes } = *size;
         let (verified, code) = (number(verified_instructions), number(machine_code_bytes));
         let _ = writeln!(text, "  {program:<22}{verified:>21}{code:>23}");

@@ -120,7 +120,8 @@ impl Doubt {
 
 /// Whether transfers that may be selected can be missing for want of a hook.
 fn is_needed(hook: &Hook, selection: &Selection, expectation: Expectation) -> bool {
-    let name = hook.name.as_str();
+    // What is before the colon is only how it is attached.
+    let name = hook.name.rsplit(':').next().unwrap_or_default();
     let has_pages =
         || selection.matches(Path::Mmap, &looked::end(Kind::File), &looked::end(Kind::Memory)) > Match::No;
     match hook.status {

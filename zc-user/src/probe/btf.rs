@@ -58,6 +58,8 @@ pub struct Layout {
     pub has_submit_sqe: bool,
     /// How to read kernel memory without a helper, where this kernel allows it.
     pub cast: Option<Cast>,
+    /// How programs keep other threads off their CPU, where this kernel does not do so by itself.
+    pub preemption: Option<Preemption>,
 }
 
 /// `bpf_rdonly_cast` (Linux 6.2).
@@ -68,6 +70,22 @@ pub struct Cast {
     /// That of a structure that begins with a number as wide as a register.
     pub word_type: u32,
 }
+
+/// `bpf_preempt_disable` and `bpf_preempt_enable` (Linux 6.10), by their BTF ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preemption {
+    /// Of the first.
+    pub disable: u32,
+    /// Of the second.
+    pub enable: u32,
+}
+
+const PREEMPT_DISABLE: &str = "bpf_preempt_disable";
+const PREEMPT_ENABLE: &str = "bpf_preempt_enable";
+
+/// What the kernel waits for before it frees a tracepoint's list. It has this member since tracepoints leave preemption on
+/// (Linux 7.0, `tracepoint_srcu`).
+const PREEMPTIBLE: (&str, &str) = ("tp_transition_snapshot", "srcu_gp");
 
 const CAST: &str = "bpf_rdonly_cast";
 
@@ -87,12 +105,12 @@ pub fn read_layout(path: &Path) -> Result<Layout, BtfError> {
     let file = std::fs::read(path).map_err(|source| BtfError::Unreadable { path: name(), source })?;
     let mut structures: Vec<&str> =
         MEMBERS.iter().chain(OPTIONAL).map(|&(structure, ..)| structure).collect();
-    structures.push(WORD);
+    structures.extend([WORD, PREEMPTIBLE.0]);
     let enumerations: Vec<&str> = ENUMERATORS.iter().map(|&(enumeration, ..)| enumeration).collect();
     let wanted = Wanted {
         structures: &structures,
         typedefs: &[RING_COMPLETE, RING_SUBMIT],
-        functions: &[CAST],
+        functions: &[CAST, PREEMPT_DISABLE, PREEMPT_ENABLE],
         enumerations: &enumerations,
     };
     let types =
@@ -114,7 +132,11 @@ pub fn read_layout(path: &Path) -> Result<Layout, BtfError> {
     let has_submit_sqe = arguments(RING_SUBMIT) == RING_SUBMIT_ARGUMENTS;
     let cast = types.function(CAST).zip(types.structure(WORD));
     let cast = cast.map(|(function, word_type)| Cast { function, word_type });
-    Ok(Layout { offsets, ring_arguments, has_submit_sqe, cast })
+    let is_preemptible = types.offset_of(PREEMPTIBLE.0, PREEMPTIBLE.1).is_some();
+    let preemption = types.function(PREEMPT_DISABLE).zip(types.function(PREEMPT_ENABLE));
+    let preemption =
+        preemption.filter(|_| is_preemptible).map(|(disable, enable)| Preemption { disable, enable });
+    Ok(Layout { offsets, ring_arguments, has_submit_sqe, cast, preemption })
 }
 
 type Field = fn(&mut Offsets) -> &mut u32;

@@ -32,6 +32,17 @@ pub enum When {
     CountingFaults,
 }
 
+/// On which kernels a hook is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// On all that have it.
+    All,
+    /// Where no other thread can come to the CPU while its program runs. Elsewhere the hook of this name takes its place.
+    Unpreempted(&'static str),
+    /// Where programs of the other methods could be preempted (Linux 7.0).
+    Preempted,
+}
+
 /// One hook.
 #[derive(Clone, Copy, Debug)]
 pub struct Hook {
@@ -41,11 +52,13 @@ pub struct Hook {
     pub program: &'static str,
     /// How it is attached.
     pub method: Method,
-    /// Where it is attached: one tracepoint, by its name and by the one that it had before, or several of the category
-    /// `syscalls`.
+    /// Where it is attached: one tracepoint, by its name and by the one that it had before; stable ones, each after its
+    /// category when that is not `syscalls`.
     pub targets: &'static [&'static str],
     /// When.
     pub when: When,
+    /// On which kernels.
+    pub on: On,
     /// Without it there is nothing to report.
     pub required: bool,
     /// What is missing from the report without it.
@@ -102,6 +115,17 @@ pub const HOOKS: &[Hook] = &[
         method: Method::TpBtf,
         targets: &["sched_process_exit"],
         when: When::Always,
+        on: On::Unpreempted("sched:sched_process_exit"),
+        required: true,
+        purpose: "processes that end",
+    },
+    Hook {
+        name: "sched:sched_process_exit",
+        program: "zc_exit_unpreempted",
+        method: Method::Tracepoint,
+        targets: &["sched:sched_process_exit"],
+        when: When::Always,
+        on: On::Preempted,
         required: true,
         purpose: "processes that end",
     },
@@ -111,6 +135,7 @@ pub const HOOKS: &[Hook] = &[
         method: Method::TpBtf,
         targets: &["sys_exit"],
         when: When::CountingCalls,
+        on: On::Unpreempted("raw_syscalls:sys_exit"),
         required: true,
         purpose: "the ends of all calls: transfers, and the number of calls",
     },
@@ -120,8 +145,19 @@ pub const HOOKS: &[Hook] = &[
         method: Method::Tracepoint,
         targets: DATA_CALLS,
         when: When::DataCallsOnly,
+        on: On::Unpreempted("raw_syscalls:sys_exit"),
         required: true,
         purpose: "the ends of the calls that move bytes: transfers",
+    },
+    Hook {
+        name: "raw_syscalls:sys_exit",
+        program: "zc_exit_data",
+        method: Method::Tracepoint,
+        targets: &["raw_syscalls:sys_exit"],
+        when: When::Always,
+        on: On::Preempted,
+        required: true,
+        purpose: "the ends of all calls, by a program that is not preempted",
     },
     Hook {
         name: "sched_switch",
@@ -129,6 +165,7 @@ pub const HOOKS: &[Hook] = &[
         method: Method::TpBtf,
         targets: &["sched_switch"],
         when: When::Always,
+        on: On::All,
         required: false,
         purpose: "the context switches within the calls of a path",
     },
@@ -138,6 +175,7 @@ pub const HOOKS: &[Hook] = &[
         method: Method::TpBtf,
         targets: &["page_fault_kernel"],
         when: When::CountingFaults,
+        on: On::All,
         required: false,
         purpose: "the page faults within the calls of a path",
     },
@@ -147,6 +185,7 @@ pub const HOOKS: &[Hook] = &[
         method: Method::TpBtf,
         targets: &["page_fault_user"],
         when: When::CountingFaults,
+        on: On::All,
         required: false,
         purpose: "the mode switches by page faults",
     },
@@ -156,6 +195,7 @@ pub const HOOKS: &[Hook] = &[
         method: Method::TpBtf,
         targets: &["block_bio_queue"],
         when: When::Always,
+        on: On::All,
         required: false,
         purpose: "what storage had to deliver for the calls of a path",
     },
@@ -165,6 +205,7 @@ pub const HOOKS: &[Hook] = &[
         method: Method::TpBtf,
         targets: &["inet_sk_error_report"],
         when: When::Always,
+        on: On::All,
         required: false,
         purpose: "what the kernel reports on sends with MSG_ZEROCOPY",
     },
@@ -174,6 +215,7 @@ pub const HOOKS: &[Hook] = &[
         method: Method::TpBtf,
         targets: &["inet_sock_set_state"],
         when: When::Always,
+        on: On::All,
         required: false,
         purpose: "the ends of connections, for what leaves on them",
     },
@@ -183,6 +225,7 @@ pub const HOOKS: &[Hook] = &[
         method: Method::TpBtf,
         targets: &["net_dev_start_xmit"],
         when: When::Always,
+        on: On::All,
         required: false,
         purpose: "what memory devices are given to send: copies or pages by reference",
     },
@@ -192,6 +235,7 @@ pub const HOOKS: &[Hook] = &[
         method: Method::TpBtf,
         targets: &["io_uring_complete"],
         when: When::Always,
+        on: On::All,
         required: false,
         purpose: "what requests in rings (io_uring) moved",
     },
@@ -201,6 +245,7 @@ pub const HOOKS: &[Hook] = &[
         method: Method::TpBtf,
         targets: &["io_uring_submit_req", "io_uring_submit_sqe"],
         when: When::Always,
+        on: On::All,
         required: false,
         purpose: "what requests in rings move that go on after a completion",
     },
@@ -210,6 +255,7 @@ pub const HOOKS: &[Hook] = &[
         method: Method::TpBtf,
         targets: &["io_uring_cqe_overflow"],
         when: When::Always,
+        on: On::All,
         required: false,
         purpose: "knowing that a ring was too small for its completions",
     },
@@ -219,6 +265,17 @@ pub const HOOKS: &[Hook] = &[
         method: Method::TpBtf,
         targets: &["mm_filemap_map_pages"],
         when: When::CountingFaults,
+        on: On::Unpreempted("filemap:mm_filemap_map_pages"),
+        required: false,
+        purpose: "pages of files that are mapped around a touched one",
+    },
+    Hook {
+        name: "filemap:mm_filemap_map_pages",
+        program: "zc_map_pages_unpreempted",
+        method: Method::Tracepoint,
+        targets: &["filemap:mm_filemap_map_pages"],
+        when: When::CountingFaults,
+        on: On::Preempted,
         required: false,
         purpose: "pages of files that are mapped around a touched one",
     },
@@ -228,6 +285,7 @@ pub const HOOKS: &[Hook] = &[
         method: Method::TpBtf,
         targets: &["sched_process_exec"],
         when: When::Always,
+        on: On::All,
         required: true,
         purpose: "the beginning of the command, and programs that processes run",
     },
@@ -237,6 +295,7 @@ pub const HOOKS: &[Hook] = &[
         method: Method::TpBtf,
         targets: &["sched_process_fork"],
         when: When::Always,
+        on: On::All,
         required: true,
         purpose: "children",
     },
@@ -248,12 +307,20 @@ mod tests {
 
     #[test]
     fn exactly_one_hook_sees_the_ends_of_calls_whichever_way_is_chosen() {
-        for unwanted in [When::CountingCalls, When::DataCallsOnly] {
-            let ends = HOOKS
-                .iter()
-                .filter(|hook| matches!(hook.when, When::CountingCalls | When::DataCallsOnly))
-                .filter(|hook| hook.when != unwanted);
-            assert_eq!(ends.count(), 1);
+        let ends: Vec<&Hook> = HOOKS.iter().filter(|hook| hook.name.contains("sys_exit")).collect();
+        for when in [When::CountingCalls, When::DataCallsOnly] {
+            assert_eq!(ends.iter().filter(|hook| hook.when == when).count(), 1);
+        }
+        assert_eq!(ends.iter().filter(|hook| hook.on == On::Preempted).count(), 1);
+    }
+
+    #[test]
+    fn what_takes_the_place_of_another_hook_is_there_when_that_is_not() {
+        for hook in HOOKS {
+            if let On::Unpreempted(other) = hook.on {
+                let other = HOOKS.iter().find(|hook| hook.name == other).expect("a hook");
+                assert_eq!((other.on, other.required), (On::Preempted, hook.required));
+            }
         }
     }
 

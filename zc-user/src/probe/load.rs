@@ -94,8 +94,10 @@ impl Loaded {
             }
             Method::Tracepoint => {
                 let program: &mut TracePoint = program.try_into()?;
+                // Perf events turn preemption off around all of a program, which tp_btf has not done since Linux 7.0.
                 for target in hook.targets {
-                    program.attach("syscalls", target)?;
+                    let (category, name) = target.split_once(':').unwrap_or(("syscalls", target));
+                    program.attach(category, name)?;
                 }
             }
         }

@@ -26,7 +26,7 @@ use super::{
     OBJECT,
     btf::{self, BtfError, Layout},
     facts,
-    hook::{HOOKS, Hook, Method, When},
+    hook::{HOOKS, Hook, Method, On, When},
     load::{Loaded, chain, load_programs, refusal},
     object,
     prime::prime,
@@ -175,11 +175,11 @@ impl Session {
         let (mut ebpf, btf, layout) = load(options)?;
         let mut hooks = Vec::with_capacity(HOOKS.len());
         let mut loaded = load_programs(&mut ebpf, &btf, &layout, |hook| {
-            unwanted(hook, options).is_none() && useless(hook, &layout).is_none()
+            unwanted(hook, options, &layout).is_none() && useless(hook, &layout).is_none()
         });
         prime(&mut ebpf);
         for hook in HOOKS {
-            let status = match unwanted(hook, options) {
+            let status = match unwanted(hook, options, &layout) {
                 Some(reason) => Status::Disabled(reason),
                 None => match useless(hook, &layout) {
                     Some(reason) => Status::Unavailable(reason.to_owned()),
@@ -248,7 +248,9 @@ pub fn try_all() -> Vec<Trial> {
     let loaded = load(&options);
     let (mut programs, refused) = match loaded {
         Ok((mut ebpf, btf, layout)) => {
-            let loaded = load_programs(&mut ebpf, &btf, &layout, |hook| useless(hook, &layout).is_none());
+            let loaded = load_programs(&mut ebpf, &btf, &layout, |hook| {
+                elsewhere(hook, &layout).is_none() && useless(hook, &layout).is_none()
+            });
             (Some((ebpf, loaded, layout)), String::new())
         }
         Err(error) => (None, error.to_string()),
@@ -256,15 +258,19 @@ pub fn try_all() -> Vec<Trial> {
     let try_one = |hook: &Hook| {
         let status = match &mut programs {
             None => Status::Unavailable(refused.clone()),
-            Some((ebpf, loaded, layout)) => match useless(hook, layout) {
-                Some(reason) => Status::Unavailable(reason.to_owned()),
-                None => match loaded.attach(ebpf, hook) {
+            Some((ebpf, loaded, layout)) => match (elsewhere(hook, layout), useless(hook, layout)) {
+                (Some(reason), _) => Status::Disabled(reason),
+                (None, Some(reason)) => Status::Unavailable(reason.to_owned()),
+                (None, None) => match loaded.attach(ebpf, hook) {
                     Ok(()) => Status::Attached,
                     Err(error) => Status::Unavailable(refusal(&error)),
                 },
             },
         };
-        let size = programs.as_ref().map_or_else(Size::default, |(ebpf, ..)| Size::of(ebpf, hook));
+        // Hooks may have a program in common.
+        let is_loaded = !matches!(status, Status::Disabled(_));
+        let size = programs.as_ref().filter(|_| is_loaded);
+        let size = size.map_or_else(Size::default, |(ebpf, ..)| Size::of(ebpf, hook));
         Trial { state: HookState { hook: hook.name, method: hook.method, status }, size }
     };
     HOOKS.iter().map(try_one).collect()
@@ -315,7 +321,7 @@ fn load(options: &Options) -> Result<(Ebpf, Btf, Layout), SessionError> {
         .map_max_entries(PROCESSES, threads)
         .map_max_entries(PAIRS, pair_sets)
         .map_max_entries(EVENTS, ring_bytes)
-        .load(&object::for_this_kernel(OBJECT, layout.cast))
+        .load(&object::for_this_kernel(OBJECT, &layout))
         .map_err(|error| SessionError::Load { message: chain(&error) })?;
     Ok((ebpf, btf, layout))
 }
@@ -336,8 +342,22 @@ fn attach(loaded: &mut Loaded, ebpf: &mut Ebpf, hook: &Hook) -> Result<Status, S
     }
 }
 
+/// Why another hook sees the same on this kernel, when it does.
+fn elsewhere(hook: &Hook, layout: &Layout) -> Option<&'static str> {
+    match hook.on {
+        On::Unpreempted(_) if layout.preemption.is_some() => {
+            Some("its program could be preempted on this kernel; another hook sees the same")
+        }
+        On::Preempted if layout.preemption.is_none() => Some("this kernel preempts no programs"),
+        _ => None,
+    }
+}
+
 /// Why a hook is left out, when it is.
-fn unwanted(hook: &Hook, options: &Options) -> Option<&'static str> {
+fn unwanted(hook: &Hook, options: &Options, layout: &Layout) -> Option<&'static str> {
+    if let Some(reason) = elsewhere(hook, layout) {
+        return Some(reason);
+    }
     match hook.when {
         When::CountingCalls if !options.count_calls => Some("calls of every kind are not counted"),
         When::DataCallsOnly if options.count_calls => Some("sys_exit sees all calls"),
