@@ -14,7 +14,8 @@ use super::{cpio::Archive, kernel::Kernel, modules};
 use crate::{process, workspace::Workspace};
 
 /// Modules that the machine's devices and the tests need, where they are not built in.
-const MODULES: [&str; 7] = ["virtio_pci", "virtio_blk", "loop", "veth", "bridge", "sch_netem", "tls"];
+const MODULES: [&str; 8] =
+    ["virtio_pci", "virtio_blk", "overlay", "loop", "veth", "bridge", "sch_netem", "tls"];
 
 /// Programs that tests start, beside busybox.
 const PROGRAMS: [&str; 2] = ["ip", "ethtool"];

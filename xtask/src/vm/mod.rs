@@ -37,7 +37,7 @@ use crate::{
 const KERNELS: [&str; 2] = ["6.1", "6.12"];
 
 /// Test programs that are run in the machine.
-const TESTS: [&str; 1] = ["exact"];
+const TESTS: [&str; 2] = ["exact", "bait"];
 
 /// More than a machine takes that does not hang, on two slow processors.
 const LIMIT: Duration = Duration::from_secs(420);
