@@ -13,7 +13,7 @@ use aya::{
     sys::Stats,
 };
 use zc_common::{
-    config::{CONFIG, COUNT_CALLS, Config, FOLLOW, OFFSETS, Offsets, WITNESS},
+    config::{CONFIG, COUNT_CALLS, Config, FOLLOW, OFFSETS, WITNESS},
     maps::{
         EVENTS, FLOWS_DEFAULT, OBJECTS, OBJECTS_DEFAULT, PAIR_SETS_DEFAULT, PAIRS, PROCESSES,
         RING_BYTES_DEFAULT, ROWS, ROWS_DEFAULT, SESSION, THREADS, THREADS_DEFAULT,
@@ -391,46 +391,26 @@ fn useless(hook: &Hook, layout: &Layout) -> Option<&'static str> {
 
 /// Whether everything is known that it takes to tell what devices are given.
 fn sees_transmissions(layout: &Layout) -> bool {
-    let Offsets {
-        sock_skc_state,
-        sock_sk_lock_owned,
-        tcp_write_seq,
-        skb_sk,
-        skb_head,
-        skb_end,
-        skb_len,
-        skb_data_len,
-        skb_data,
-        skb_transport_header,
-        skb_shared_nr_frags,
-        skb_shared_frags,
-        device_features,
-        device_ptype_all,
-        device_rtnl_link_ops,
-        link_kind,
-        page_compound_head,
-        page_mapping,
-        ..
-    } = layout.offsets;
+    let at = &layout.offsets;
     let members = [
-        sock_skc_state,
-        sock_sk_lock_owned,
-        tcp_write_seq,
-        skb_sk,
-        skb_head,
-        skb_end,
-        skb_len,
-        skb_data_len,
-        skb_data,
-        skb_transport_header,
-        skb_shared_nr_frags,
-        skb_shared_frags,
-        device_features,
-        device_ptype_all,
-        device_rtnl_link_ops,
-        link_kind,
-        page_compound_head,
-        page_mapping,
+        at.sock_skc_state,
+        at.sock_sk_lock_owned,
+        at.tcp_write_seq,
+        at.skb_sk,
+        at.skb_head,
+        at.skb_end,
+        at.skb_len,
+        at.skb_data_len,
+        at.skb_data,
+        at.skb_transport_header,
+        at.skb_shared_nr_frags,
+        at.skb_shared_frags,
+        at.device_features,
+        at.device_ptype_all,
+        at.device_rtnl_link_ops,
+        at.link_kind,
+        at.page_compound_head,
+        at.page_mapping,
     ];
     members.iter().all(|&offset| offset != 0)
 }
