@@ -102,6 +102,7 @@ baits! {
         a_capture_does_not_copy_what_sendfile_sends: "bait-captured";
     }
     True {
+        what_a_queue_has_lost_counts_once_if_at_all: "bait-lossy-queue";
         sendfile_from_direct_io_is_not_said_to_copy: "bait-sendfile-direct";
         sendfile_to_a_file_copies: "bait-sendfile-file";
         a_proxy_has_both_directions_as_they_are: "bait-proxy";
