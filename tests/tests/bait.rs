@@ -33,7 +33,7 @@ fn comes_out_right(name: &'static str, held: Held) {
         Held::Together => (assert_true_but, &["transmissions_unmatched"]),
     };
     if session::is_wanted() {
-        let session = session_of(&zc, name);
+        let session = session_of(&zc, held);
         compare(name, session.traced(), &session.work(name).expectation(), allowed);
         return;
     }
@@ -43,31 +43,32 @@ fn comes_out_right(name: &'static str, held: Held) {
     compare(name, &traced, &work.expectation(), allowed);
 }
 
-/// One zc for all, but for those of which the kernel's reports may be joined in a way that is not seen: what is lost of one is said
-/// of all.
-fn session_of(zc: &Zc, name: &'static str) -> &'static Session {
+/// One zc for all of which the same may be declared as lost: what is lost of one is said of all.
+fn session_of(zc: &Zc, held: Held) -> &'static Session {
     static SESSIONS: Mutex<BTreeMap<&str, &Result<Session, String>>> = Mutex::new(BTreeMap::new());
-    let is_alone = |name: &str| ["zerocopy", "ring", "shared"].iter().any(|word| name.contains(word));
-    let key = if is_alone(name) { name } else { "" };
+    let group = |held| match held {
+        Held::Exact | Held::True => "nothing",
+        Held::Reported => "reports",
+        Held::Together => "calls at the same time",
+    };
     let mut sessions = SESSIONS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let session = sessions.entry(key).or_insert_with(|| {
-        let names =
-            CASES.iter().copied().filter(|&case| if is_alone(name) { case == name } else { !is_alone(case) });
-        Box::leak(Box::new(Session::run(zc, names.map(|name| fixture!(name)).collect())))
+    let session = sessions.entry(group(held)).or_insert_with(|| {
+        let names = CASES.iter().filter(|(_, of)| group(*of) == group(held));
+        Box::leak(Box::new(Session::run(zc, names.map(|(name, _)| fixture!(*name)).collect())))
     });
-    session.as_ref().unwrap_or_else(|error| panic!("{name}: {error}"))
+    session.as_ref().unwrap_or_else(|error| panic!("{}: {error}", group(held)))
 }
 
 macro_rules! baits {
     ($($held:ident { $($test:ident: $fixture:literal;)* })*) => {
         $($(#[test] fn $test() { comes_out_right($fixture, Held::$held); })*)*
 
-        const CASES: &[&str] = &[$($($fixture),*),*];
+        const CASES: &[(&str, Held)] = &[$($(($fixture, Held::$held)),*),*];
 
         #[test]
         fn every_bait_has_a_test_of_its_own() {
             let all = all().into_iter().map(|fixture| fixture.name).filter(|name| name.starts_with("bait-"));
-            let forgotten: Vec<_> = all.filter(|name| !CASES.contains(name)).collect();
+            let forgotten: Vec<_> = all.filter(|name| !CASES.iter().any(|(case, _)| case == name)).collect();
             assert_eq!(forgotten, Vec::<&str>::new());
         }
     };
