@@ -136,14 +136,17 @@ fn transmitted(buffer: u64, sock: u64, device: u64) -> Option<()> {
         }
         return None;
     }
+    let is_plain = what & PLAIN != 0;
     // SAFETY: as above.
-    unsafe { (&raw mut (*stream).device).write_volatile(device) };
+    unsafe {
+        (&raw mut (*stream).device).write_volatile(device);
+        (&raw mut (*stream).device_is_plain).write_volatile(u32::from(is_plain));
+    }
 
     let shared = head + u64::from(probe!(buffer, skb_end).unwrap_or(0_u32));
     // `flags`, the first member.
     let flags: u8 = probe_at(shared)?;
     let number: u8 = probe!(shared, skb_shared_nr_frags)?;
-    let is_plain = what & PLAIN != 0;
     let of = |class: Class| if is_plain { class } else { Class::Elsewhere } as u32;
     let flat = if what & SCATTER_GATHER == 0 { Class::Flattened } else { Class::Linear };
     let mut payload = Payload {
@@ -200,8 +203,6 @@ extern "C" fn zc_device(stream: *mut Stream, device: u64) -> u64 {
         )
     };
     let is_plain = if known == device { known_is_plain != 0 } else { is_plain(device) };
-    // SAFETY: as above.
-    unsafe { (&raw mut (*stream).device_is_plain).write_volatile(u32::from(is_plain)) };
     // `NETIF_F_SG_BIT`
     let features: u64 = probe!(device, device_features).unwrap_or(0);
     let captures = device + u64::from(global!(OFFSETS.device_ptype_all));
