@@ -142,11 +142,25 @@ pub(crate) struct Alone(());
 /// Keeps other threads away from this CPU until what is returned goes.
 #[inline(always)]
 pub(crate) fn alone() -> Alone {
-    // SAFETY: the kernel's calling convention, and the verifier makes sure that the other call follows.
+    call_mark::<ALONE_MARK>();
+    Alone(())
+}
+
+impl Drop for Alone {
+    #[inline(always)]
+    fn drop(&mut self) {
+        call_mark::<SHARED_MARK>();
+    }
+}
+
+/// Calls what user space puts in place of one of the marks, without arguments.
+#[inline(always)]
+fn call_mark<const MARK: i32>() {
+    // SAFETY: the kernel's calling convention; the verifier makes sure that one call follows the other.
     unsafe {
         asm!(
             "call {mark}",
-            mark = const ALONE_MARK,
+            mark = const MARK,
             lateout("r0") _,
             lateout("r1") _,
             lateout("r2") _,
@@ -154,26 +168,6 @@ pub(crate) fn alone() -> Alone {
             lateout("r4") _,
             lateout("r5") _,
         );
-    }
-    Alone(())
-}
-
-impl Drop for Alone {
-    #[inline(always)]
-    fn drop(&mut self) {
-        // SAFETY: as above.
-        unsafe {
-            asm!(
-                "call {mark}",
-                mark = const SHARED_MARK,
-                lateout("r0") _,
-                lateout("r1") _,
-                lateout("r2") _,
-                lateout("r3") _,
-                lateout("r4") _,
-                lateout("r5") _,
-            );
-        }
     }
 }
 

@@ -199,7 +199,13 @@ pub(crate) fn sock_of(thread: *mut Thread, fd: u64) -> Option<u64> {
     if slot.fd != fd as i32 {
         return None;
     }
-    let socket: u64 = probe!(slot.file, file_private_data)?;
+    sock_of_file(slot.file)
+}
+
+/// The `struct sock` of a file that is a socket.
+#[inline(always)]
+pub(crate) fn sock_of_file(file: u64) -> Option<u64> {
+    let socket: u64 = probe!(file, file_private_data)?;
     probe!(socket, socket_sk).filter(|&sock| sock != 0)
 }
 

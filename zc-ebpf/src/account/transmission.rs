@@ -113,9 +113,7 @@ pub(super) extern "C" fn zc_request_sent(thread: *mut Thread, file: u64) -> u64 
     if thread.is_null() {
         return 0;
     }
-    let socket: u64 = probe!(file, file_private_data).unwrap_or(0);
-    let sock: u64 = probe!(socket, socket_sk).unwrap_or(0);
-    if socket != 0 && sock != 0 {
+    if let Some(sock) = object::sock_of_file(file) {
         zc_sent_on(thread, sock);
     }
     forget(thread);

@@ -7,11 +7,8 @@ use zc_common::path::{Kind, Path};
 use super::{measure::Names, plan::Step, worker};
 use crate::model::{
     account::account,
-    fixture::samples,
-    report::{
-        ContextSwitches, End, Evidence, Figures, Flow, ModeSwitches, PageFaults, Process, Report, Tool,
-        Verdict, Via,
-    },
+    fixture::{figures, samples},
+    report::{ContextSwitches, End, Flow, ModeSwitches, PageFaults, Process, Report, Tool, Via},
 };
 
 /// The step of a name.
@@ -74,25 +71,7 @@ pub(super) fn flow(
         via: Via::Syscall,
         source: end(source),
         destination: end(destination),
-        figures: Figures {
-            transfers: 1,
-            syscalls: 1,
-            bytes,
-            cpu_copied_bytes: copied,
-            by_reference_bytes: None,
-            unknown_bytes: if copied.is_some() { 0 } else { bytes },
-            device_read_bytes: None,
-            device_sent_bytes: None,
-            mode_switches: 2,
-            context_switches: None,
-            page_faults: None,
-            seconds: None,
-            verdict: Verdict::Unknown,
-            evidence: Evidence::Inferred,
-            reason: None,
-            rchar_bytes: 0,
-            wchar_bytes: 0,
-        },
+        figures: figures(bytes, copied, None, if copied.is_some() { 0 } else { bytes }),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use zc_common::row::Costs;
 
 use super::{
-    report::{Host, SelfCost, Window},
+    report::{Evidence, Figures, Host, SelfCost, Verdict, Window},
     samples::{Counted, Samples, ThreadTotals},
 };
 
@@ -40,5 +40,28 @@ pub(crate) fn totals(process: u32, tid: u32, flags: u32) -> ThreadTotals {
         flags,
         own: Costs { calls: 10, voluntary: 3, involuntary: 2, minor: 12, major: 1, device_read_bytes: 0 },
         user_faults: 7,
+    }
+}
+
+/// One transfer by one call, of which only the copies are known.
+pub(crate) fn figures(bytes: u64, copied: Option<u64>, by_reference: Option<u64>, unknown: u64) -> Figures {
+    Figures {
+        transfers: 1,
+        syscalls: 1,
+        bytes,
+        cpu_copied_bytes: copied,
+        by_reference_bytes: by_reference,
+        unknown_bytes: unknown,
+        device_read_bytes: None,
+        device_sent_bytes: None,
+        mode_switches: 2,
+        context_switches: None,
+        page_faults: None,
+        seconds: None,
+        verdict: Verdict::Unknown,
+        evidence: Evidence::Inferred,
+        reason: None,
+        rchar_bytes: 0,
+        wchar_bytes: 0,
     }
 }

@@ -5,7 +5,7 @@ use zc_common::path::{Kind, Path};
 use super::*;
 use crate::model::{
     account,
-    fixture::samples,
+    fixture::{self, samples},
     reason::Reason,
     report::{
         End, Evidence, Figures, Flow, Hook, ModeSwitches, Omitted, PathRow, Process, Tool, Verdict, Via,
@@ -15,25 +15,8 @@ use crate::model::{
 const NONE: Expectation = Expectation::ZeroCopy(Bound::Bytes(0));
 
 fn figures(bytes: u64, copied: Option<u64>, by_reference: Option<u64>, unknown: u64) -> Figures {
-    Figures {
-        transfers: 1,
-        syscalls: 1,
-        bytes,
-        cpu_copied_bytes: copied,
-        by_reference_bytes: by_reference,
-        unknown_bytes: unknown,
-        device_read_bytes: None,
-        device_sent_bytes: None,
-        mode_switches: 2,
-        context_switches: None,
-        page_faults: None,
-        seconds: None,
-        verdict: Verdict::Unknown,
-        evidence: Evidence::Inferred,
-        reason: Some(Reason::ThroughMemory),
-        rchar_bytes: 0,
-        wchar_bytes: 0,
-    }
+    let figures = fixture::figures(bytes, copied, by_reference, unknown);
+    Figures { reason: Some(Reason::ThroughMemory), ..figures }
 }
 
 fn copied(bytes: u64) -> Figures {
