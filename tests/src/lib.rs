@@ -16,6 +16,7 @@ pub mod disk;
 pub mod expect;
 pub mod fixtures;
 pub mod job;
+pub mod lab;
 pub mod machine;
 pub mod nginx;
 pub mod report;

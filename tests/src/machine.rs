@@ -31,6 +31,16 @@ pub fn require_root() -> bool {
     root || missing("tracing needs root")
 }
 
+/// Whether this is one of the virtual machines of `cargo xtask vm-test`; says why the test is skipped when not. Nothing is
+/// missing then: it is run there.
+pub fn require_guest() -> bool {
+    let is_guest = std::env::var_os("ZC_GUEST").is_some();
+    if !is_guest {
+        eprintln!("skipped: this is for the virtual machines of `cargo xtask vm-test`");
+    }
+    is_guest
+}
+
 /// Whether a program is installed; says why the test is skipped when it is not.
 pub fn require_cmd(name: &str) -> bool {
     find_program(name).is_some() || missing(&format!("{name} is not installed"))

@@ -9,93 +9,13 @@ use std::{
 use serde_json::Value;
 use zc_tests::{
     job::{Done, Job},
+    lab::{
+        ALWAYS, SOMETIMES, array, assert_sendfile_differs_by_device, case, cases, disagreements, is_known_as,
+        lab, text,
+    },
     machine::{temp_dir, wait_for},
     zc::{Zc, binary},
 };
-
-/// Numbers that are known to differ from the textbook's, or not to be known, on every machine like this one: the rows
-/// (all when there is none), the number, and the beginning of what zc must say of it.
-///
-/// Numbers that depend on the moment are in [`SOMETIMES`].
-const ALWAYS: &[(&[&str], &str, &str)] = &[
-    // There is no network card on either way.
-    (&["read+write", "mmap+write", "sendfile", "splice"], "device_sends", "loopback has no network card"),
-    (&["sendfile-copied"], "device_sends", "a veth pair has no network card"),
-    // What the kernel does inside of this call is not seen.
-    (&["copy_file_range"], "cpu_copies", "not witnessed"),
-    // The text counts one fault a page; Linux maps more.
-    (
-        &["mmap+write", "mmap-read", "appends", "demand-paging", "shared-mapping"],
-        "faults",
-        "a fault maps more than its page",
-    ),
-    (&["mmap+write"], "mode_switches", "faults within a call"),
-    (&["ways-in"], "mode_switches", "zc does not count interrupts yet"),
-    // Threads do other things while requests of a ring go on.
-    (&["io_uring-read"], "device_reads", "zc did not count what was read from storage for this"),
-    // The second read finds its page, and with it the mark that makes the kernel read on.
-    (&["read-ahead"], "device_reads", "the kernel read ahead"),
-];
-
-/// Numbers that may differ.
-const SOMETIMES: &[(&[&str], &str, &str)] = &[
-    // Two threads that send at the same time, or bytes that wait in the socket at the end.
-    (&["splice", "tee", "vmsplice"], "cpu_copies", "not witnessed"),
-    // A report that the program takes on another CPU before zc has looked is missed, and its bytes are unknown.
-    (&["send-zerocopy"], "cpu_copies", "not witnessed"),
-    (&["send-zerocopy"], "cpu_copies", "the kernel reported that it copied"),
-    // The reports of the last sends come when they come.
-    (&["send-zerocopy"], "system_calls", "some completions were waited for"),
-    (&["send-zerocopy"], "mode_switches", "some completions were waited for"),
-    // A full socket takes what it has room for.
-    (
-        &["sendfile", "sendfile-copied", "splice", "tee", "vmsplice", "shared-mapping"],
-        "system_calls",
-        "a call moved less",
-    ),
-    (&["sendfile", "sendfile-copied", "splice", "tee", "vmsplice"], "mode_switches", "a call moved less"),
-];
-
-/// The lab with its answer in JSON.
-fn lab(zc: &Zc, dir: &Path, options: &[&str]) -> Value {
-    let dir = dir.to_str().expect("a UTF-8 path");
-    let mut words = vec!["lab", "--format", "json", "--dir", dir];
-    words.extend(options);
-    let done = zc.job(&words).finish();
-    assert_eq!((done.code(), done.stderr.as_str()), (0, ""));
-    serde_json::from_slice(&done.stdout).expect("an answer in JSON")
-}
-
-fn array<'a>(value: &'a Value, name: &str) -> &'a [Value] {
-    value[name].as_array().map_or_else(|| panic!("no {name} in {value}"), Vec::as_slice)
-}
-
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value[name].as_str().unwrap_or_default()
-}
-
-/// Cases of an answer, with the names of their rows.
-fn cases(answer: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    array(answer, "rows")
-        .iter()
-        .flat_map(|row| array(row, "cases").iter().map(|case| (text(row, "name"), case)))
-}
-
-fn case<'a>(answer: &'a Value, row: &str, name: &str) -> &'a Value {
-    let mut found = cases(answer).filter(|(of, case)| *of == row && text(case, "name") == name);
-    found.next().unwrap_or_else(|| panic!("no {name} of {row}")).1
-}
-
-/// Everything that differs or is not known: row, case, number, why.
-fn disagreements(answer: &Value) -> Vec<(&str, &str, &str, &str)> {
-    let of_case = |(row, case)| {
-        let disagree = array(case, "judgements").iter().filter(|one| text(one, "agreement") != "agrees");
-        disagree
-            .map(move |one| (row, text(case, "name"), text(one, "number"), text(one, "cause")))
-            .collect::<Vec<_>>()
-    };
-    cases(answer).flat_map(of_case).collect()
-}
 
 #[test]
 fn the_textbook_comes_true_but_for_known_differences() {
@@ -109,15 +29,12 @@ fn the_textbook_comes_true_but_for_known_differences() {
         assert_eq!(case["skipped"], Value::Null, "{row}");
     }
     let disagreements = disagreements(&answer);
-    let is = |known: &&(&[&str], &str, &str), (row, _, number, why): &(&str, &str, &str, &str)| {
-        known.0.contains(row) && known.1 == *number && !why.is_empty() && why.starts_with(known.2)
-    };
     let mut unknown = disagreements.clone();
-    unknown.retain(|one| !ALWAYS.iter().chain(SOMETIMES).any(|known| is(&known, one)));
+    unknown.retain(|one| !ALWAYS.iter().chain(SOMETIMES).any(|known| is_known_as(known, one)));
     assert!(unknown.is_empty(), "differences that are not in the list: {unknown:#?}");
     for known in ALWAYS {
         for row in known.0 {
-            let found = disagreements.iter().any(|one| one.0 == *row && is(&known, one));
+            let found = disagreements.iter().any(|one| one.row == *row && is_known_as(known, one));
             assert!(found, "{} of {row} is in the list of differences, and does not differ", known.1);
         }
     }
@@ -129,18 +46,7 @@ fn sendfile_copies_where_the_device_has_no_scatter_gather_and_only_there() {
     let Some(zc) = Zc::with(&[]) else { return };
     let dir = temp_dir();
     let answer = lab(&zc, dir.path(), &["--only", "sendfile", "--only", "sendfile-copied"]);
-    for (row, copies, verdict) in [("sendfile", 0.0, "zero-copy"), ("sendfile-copied", 1.0, "copied")] {
-        for cache in ["cold", "warm"] {
-            let case = case(&answer, row, cache);
-            assert_eq!(case["measured"]["cpu_copies"].as_f64(), Some(copies), "{row} {cache}: {case}");
-            let [seen] = array(&case["measured"], "seen") else { panic!("{row} {cache}: {case}") };
-            assert_eq!(
-                (text(seen, "verdict"), text(seen, "evidence")),
-                (verdict, "witnessed"),
-                "{row} {cache}"
-            );
-        }
-    }
+    assert_sendfile_differs_by_device(&answer);
 }
 
 /// What holds whatever zc cannot see yet: these numbers must be there and right.

@@ -56,7 +56,7 @@ fn run(arguments: &[OsString]) -> Result<(), Box<dyn Error>> {
 }
 
 fn list() -> Result<(), Box<dyn Error>> {
-    for fixture in fixtures::all() {
+    for fixture in fixtures::all().into_iter().chain(fixtures::of_guests()) {
         writeln!(io::stdout(), "{:<20} {}", fixture.name, fixture.about)?;
     }
     Ok(())

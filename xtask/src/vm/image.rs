@@ -10,12 +10,17 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{cpio::Archive, kernel::Kernel, modules};
+use super::{
+    cpio::Archive,
+    kernel::Kernel,
+    modules,
+    network::{ADDRESS, Network},
+};
 use crate::{process, workspace::Workspace};
 
 /// Modules that the machine's devices and the tests need, where they are not built in.
-const MODULES: [&str; 8] =
-    ["virtio_pci", "virtio_blk", "overlay", "loop", "veth", "bridge", "sch_netem", "tls"];
+const MODULES: [&str; 9] =
+    ["virtio_pci", "virtio_blk", "virtio_net", "overlay", "loop", "veth", "bridge", "sch_netem", "tls"];
 
 /// Programs that tests start, beside busybox.
 const PROGRAMS: [&str; 2] = ["ip", "ethtool"];
@@ -34,6 +39,22 @@ mount -t devpts devpts /dev/pts
 for module in /modules/*; do insmod "$module"; done
 ip link set lo up
 . /settings
+# Each network device in a namespace of its own: its name, the number of the device, and an address. The shell knows an ip
+# of its own, which cannot do that.
+own_space() {
+    for device in /sys/class/net/*; do
+        [ "$(cat "$device/address")" = "$ADDRESS:$2" ] || continue
+        device=${device##*/}
+        /usr/bin/ip netns add "$1"
+        /usr/bin/ip link set "$device" netns "$1"
+        /usr/bin/ip -n "$1" address add "$3/24" dev "$device"
+        /usr/bin/ip -n "$1" link set "$device" up
+    done
+}
+own_space pieces-near 01 192.0.2.1
+own_space pieces-far 02 192.0.2.2
+own_space plain-near 03 192.0.2.1
+own_space plain-far 04 192.0.2.2
 mount -t ext4 /dev/vda "$WORKSPACE/target/tmp"
 # Not over the workspace.
 case "$WORKSPACE" in /tmp/*) ;; *) mount -t tmpfs tmp /tmp ;; esac
@@ -50,6 +71,7 @@ pub(super) fn build(
     workspace: &Workspace,
     kernel: &Kernel,
     programs: &[PathBuf],
+    network: Option<&Network>,
     job: &str,
 ) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
@@ -61,7 +83,7 @@ pub(super) fn build(
     archive.directory(&own("tests"));
     archive.file("/init", INIT.as_bytes());
     archive.file("/job", job.as_bytes());
-    archive.file("/settings", settings(workspace).as_bytes());
+    archive.file("/settings", settings(workspace, network).as_bytes());
     let mut files = BTreeSet::new();
     for program in programs {
         files.insert(program.clone());
@@ -90,15 +112,18 @@ pub(super) fn build(
 }
 
 /// Variables that the job and the tests read.
-fn settings(workspace: &Workspace) -> String {
+fn settings(workspace: &Workspace, network: Option<&Network>) -> String {
     let program = |name: &str| workspace.release_bin(name).display().to_string();
-    format!(
-        "export WORKSPACE='{}' ZC_BIN='{}' ZC_FIXTURE='{}' ZC_ONE_SESSION=1 NO_COLOR=1 CI=true\n\
-         export PATH=/usr/bin:/bin\n",
+    let settings = format!(
+        "export WORKSPACE='{}' ZC_BIN='{}' ZC_FIXTURE='{}' ZC_ONE_SESSION=1 ZC_GUEST=1 NO_COLOR=1 CI=true\n\
+         export PATH=/usr/bin:/bin ADDRESS={ADDRESS}\n",
         workspace.root().display(),
         program("zc"),
         program("zc-fixture")
-    )
+    );
+    let reason = network.and_then(|network| network.no_pieces.as_ref());
+    let missing = reason.map(|reason| format!("export ZC_NO_PIECES='{}'\n", reason.replace('\'', " ")));
+    settings + &missing.unwrap_or_default()
 }
 
 /// The shared libraries of a program, and what loads them.

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{cpio::Archive, kernel::Kernel};
+use super::{cpio::Archive, kernel::Kernel, network::Network};
 use crate::{
     process::{self, say},
     workspace::Workspace,
@@ -69,6 +69,7 @@ impl Accelerator {
             accelerator: Self::Kvm,
             limit: Duration::from_secs(PROBE_SECONDS),
             dir: workspace.root().join("target/vm/probe"),
+            network: None,
         };
         let works = machine.run(kernel, &archive.finish(), None, |_| {})?.results.contains(PROBE_WORD);
         let this = if works { Self::Kvm } else { Self::Tcg };
@@ -88,6 +89,8 @@ pub(super) struct Machine {
     pub(super) limit: Duration,
     /// Where its image and what it says are kept.
     pub(super) dir: PathBuf,
+    /// Its network devices, if it has any.
+    pub(super) network: Option<Network>,
 }
 
 /// What became of a machine.
@@ -163,7 +166,10 @@ impl Machine {
             Accelerator::Tcg => ("tcg", "max", "1"),
         };
         // Whatever else this machine does comes first.
-        let mut command = Command::new("nice");
+        let mut command = match &self.network {
+            Some(network) => network.command("nice"),
+            None => Command::new("nice"),
+        };
         command.args([QEMU, "-accel", accelerator, "-cpu", cpu, "-smp", cpus, "-m", "1024"]);
         command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
         command.arg("-kernel").arg(kernel.image()?).arg("-initrd").arg(initrd);
@@ -173,6 +179,7 @@ impl Machine {
             let drive = format!("file={},if=virtio,format=raw,cache=unsafe", disk.display());
             command.args(["-drive", &drive]);
         }
+        command.args(self.network.iter().flat_map(Network::arguments));
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         Ok(command)
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask vm-test`: the tests on other kernels, each in a virtual machine.
 
+mod boots;
 mod cpio;
 mod image;
 mod kernel;
@@ -7,22 +8,30 @@ mod known;
 mod machine;
 mod matrix;
 mod modules;
+mod network;
 mod results;
 
 use std::{
-    fmt::Write as _,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
 
 use self::{
+    boots::{BOOTS, Boot, PROGRAMS},
     kernel::Kernel,
     machine::{Accelerator, Machine},
     matrix::Column,
-    results::{BEGIN, CHECK, Outcome, Results},
+    network::Network,
+    results::{Outcome, Results},
 };
 use crate::{
     cli::VmOptions,
@@ -35,9 +44,6 @@ use crate::{
 
 /// What is tested when nothing else is asked for: Debian 12's kernel, and that of its backports and of Debian 13.
 const KERNELS: [&str; 2] = ["6.1", "6.12"];
-
-/// Test programs that are run in the machine.
-const TESTS: [&str; 2] = ["exact", "bait"];
 
 /// More than a machine takes that does not hang, on two slow processors.
 const LIMIT: Duration = Duration::from_secs(420);
@@ -82,14 +88,28 @@ pub(crate) fn test_all(workspace: &Workspace) -> Result<Tally> {
     Ok(total)
 }
 
-/// Runs the tests with `only` in their name on each kernel, one after another, and prints the matrix.
+/// Runs the tests with `only` in their name on each kernel, and prints the matrix.
 fn matrix_of(workspace: &Workspace, kernels: &[Kernel], only: Option<&str>) -> Result<Vec<Column>> {
     if kernels.is_empty() {
         return Ok(Vec::new());
     }
     let tests = build_tests(workspace)?;
-    let columns: Vec<Column> =
-        kernels.iter().map(|kernel| test(workspace, kernel, &tests, only)).collect::<Result<_>>()?;
+    let accelerator = Accelerator::probe(workspace, &kernels[0])?;
+    let network = Network::probe();
+    let lab = Lab { workspace, accelerator, network: &network };
+    let runs: Vec<(&Kernel, &Boot)> =
+        kernels.iter().flat_map(|kernel| BOOTS.iter().map(move |boot| (kernel, boot))).collect();
+    let mut done = at_once(&runs, |(kernel, boot)| lab.test(kernel, boot, &tests, only)).into_iter();
+    let mut columns = Vec::new();
+    for kernel in kernels {
+        let mut results = Results::of_none();
+        for of_boot in done.by_ref().take(BOOTS.len()) {
+            results.join(of_boot?);
+        }
+        let column = Column { version: kernel.version.clone(), results };
+        say_what_failed(&column);
+        columns.push(column);
+    }
     print!("{}", matrix::table(&columns));
     for column in &columns {
         println!("{}", column.summary());
@@ -104,8 +124,10 @@ pub(crate) fn measure(workspace: &Workspace) -> Result<Vec<Measured>> {
 }
 
 fn measure_one(workspace: &Workspace, kernel: &Kernel) -> Result<Measured> {
+    let accelerator = Accelerator::probe(workspace, kernel)?;
+    let lab = Lab { workspace, accelerator, network: &Network { no_pieces: None } };
     let mut results = Results::default();
-    let outcome = boot(workspace, kernel, &[], None, |line| drop(results.take(line)))?;
+    let outcome = lab.boot(kernel, &PROGRAMS, &[], None, |line| drop(results.take(line)))?;
     ensure!(
         !results.programs.is_empty(),
         "Linux {} does not say what it makes of the programs; its console is {}",
@@ -115,82 +137,117 @@ fn measure_one(workspace: &Workspace, kernel: &Kernel) -> Result<Measured> {
     Ok(Measured { version: kernel.version.clone(), programs: results.programs })
 }
 
-/// Runs the job in a machine; each line of the results is given to `line`.
-fn boot(
-    workspace: &Workspace,
-    kernel: &Kernel,
-    tests: &[PathBuf],
-    only: Option<&str>,
-    line: impl FnMut(&str),
-) -> Result<machine::Outcome> {
-    let dir = workspace.root().join("target/vm/runs").join(&kernel.version);
-    let accelerator = Accelerator::probe(workspace, kernel)?;
-    say(format!("running Linux {} ({}) in a virtual machine", kernel.version, kernel.asked));
-    let programs: Vec<PathBuf> = [&["zc"][..], if tests.is_empty() { &[] } else { &["zc-fixture"] }]
-        .concat()
-        .iter()
-        .map(|name| workspace.release_bin(name))
-        .chain(tests.iter().cloned())
-        .collect();
-    let image = image::build(workspace, kernel, &programs, &job(tests, only))?;
-    let disk = machine::make_disk(&dir)?;
-    Machine { accelerator, limit: LIMIT, dir }.run(kernel, &image, Some(&disk), line)
+/// Does all of `work`, as many at once as there are processors, and gives what became of each in the same order.
+fn at_once<T: Sync, R: Send>(work: &[T], each: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(work.len());
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some((index, one)) = Some(next.fetch_add(1, Ordering::Relaxed))
+                    .and_then(|index| Some((index, work.get(index)?)))
+                {
+                    let result = each(one);
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Runs the tests on one kernel.
-fn test(workspace: &Workspace, kernel: &Kernel, tests: &[PathBuf], only: Option<&str>) -> Result<Column> {
-    let mut results = Results::default();
-    let outcome = boot(workspace, kernel, tests, only, |line| {
-        if let Some((case, Outcome::Failed(_))) = results.take(line) {
-            say(format!("{}: {}: {}: failed", kernel.version, case.part, case.name));
-        }
-    })?;
-    // A machine that runs nothing has shown nothing.
-    let parts = [CHECK].into_iter().chain(TESTS.iter().copied().filter(|_| only.is_none()));
-    for part in parts {
-        results.ended &= results.cases.keys().any(|case| case.part == part);
+/// Where machines are run.
+struct Lab<'a> {
+    workspace: &'a Workspace,
+    accelerator: Accelerator,
+    network: &'a Network,
+}
+
+impl Lab<'_> {
+    /// Runs the job in a machine; each line of the results is given to `line`.
+    fn boot(
+        &self,
+        kernel: &Kernel,
+        boot: &Boot,
+        tests: &[PathBuf],
+        only: Option<&str>,
+        line: impl FnMut(&str),
+    ) -> Result<machine::Outcome> {
+        let Self { workspace, accelerator, network } = *self;
+        let dir = workspace.root().join("target/vm/runs").join(&kernel.version).join(boot.name);
+        say(format!(
+            "running Linux {} ({}) in a virtual machine: {}",
+            kernel.version, kernel.asked, boot.name
+        ));
+        let programs: Vec<PathBuf> = [&["zc"][..], if tests.is_empty() { &[] } else { &["zc-fixture"] }]
+            .concat()
+            .iter()
+            .map(|name| workspace.release_bin(name))
+            .chain(tests.iter().cloned())
+            .collect();
+        let network = boot.has_network.then(|| network.clone());
+        let image = image::build(workspace, kernel, &programs, network.as_ref(), &boot.job(tests, only))?;
+        let disk = machine::make_disk(&dir)?;
+        Machine { accelerator, limit: LIMIT, dir, network }.run(kernel, &image, Some(&disk), line)
     }
-    let measured = Measured { version: kernel.version.clone(), programs: results.programs.clone() };
-    results.add_judgements(verifier::judged(workspace, &measured)?);
-    let column = Column { version: kernel.version.clone(), results };
-    say(format!("{} ({} s)", column.summary(), outcome.took.as_secs()));
+
+    /// Runs what one machine has to, on one kernel.
+    fn test(
+        &self,
+        kernel: &Kernel,
+        boot: &Boot,
+        programs: &BTreeMap<&str, PathBuf>,
+        only: Option<&str>,
+    ) -> Result<Results> {
+        let tests: Vec<PathBuf> = boot.tests.iter().filter_map(|name| programs.get(name).cloned()).collect();
+        let mut results = Results::default();
+        let outcome = self.boot(kernel, boot, &tests, only, |line| {
+            if let Some((case, Outcome::Failed(_))) = results.take(line) {
+                say(format!("{}: {}: {}: failed", kernel.version, case.part, case.name));
+            }
+        })?;
+        if !results.ended {
+            let why = if outcome.timed_out { "its time was up" } else { "it stopped" };
+            say(format!(
+                "the machine did not come to its end: {why}. The end of its console, {}:\n{}",
+                outcome.console.display(),
+                machine::last_lines(&outcome.console, CONSOLE_LINES)
+            ));
+        }
+        for part in boot.parts(only) {
+            results.ended &= results.cases.keys().any(|case| case.part == part);
+        }
+        if boot.checks {
+            let measured = Measured { version: kernel.version.clone(), programs: results.programs.clone() };
+            results.add_judgements(verifier::judged(self.workspace, &measured)?);
+        }
+        say(format!("{}: {} took {} s", kernel.version, boot.name, outcome.took.as_secs()));
+        Ok(results)
+    }
+}
+
+fn say_what_failed(column: &Column) {
+    say(column.summary());
     for (case, said) in column.failures() {
-        say(format!("{}: {}: {}\n{}", kernel.version, case.part, case.name, said.trim_end()));
+        say(format!("{}: {}: {}\n{}", column.version, case.part, case.name, said.trim_end()));
     }
     for (case, reason) in column.surprises() {
         say(format!(
             "{}: {}: {} passes, so this is no longer so, and `known.rs` is wrong: {reason}",
-            kernel.version, case.part, case.name
+            column.version, case.part, case.name
         ));
     }
-    if !column.results.ended {
-        let why = if outcome.timed_out { "its time was up" } else { "it stopped" };
-        say(format!(
-            "the machine did not come to its end: {why}. The end of its console, {}:\n{}",
-            outcome.console.display(),
-            machine::last_lines(&outcome.console, CONSOLE_LINES)
-        ));
-    }
-    Ok(column)
-}
-
-/// What the machine does: a part for each test program, after one that says which hooks there are.
-fn job(tests: &[PathBuf], only: Option<&str>) -> String {
-    let filter = only.map(|name| format!(" '{name}'")).unwrap_or_default();
-    let mut job = format!("echo '{BEGIN}{CHECK}'\n\"$ZC_BIN\" check --verbose 2>&1 | cat\n");
-    for (name, program) in TESTS.iter().zip(tests) {
-        let program = program.display();
-        let _ =
-            writeln!(job, "echo '{BEGIN}{name}'\n'{program}' --test-threads=1 --show-output{filter} 2>&1");
-    }
-    job
 }
 
 /// Builds the fixtures and the test programs; returns where the latter are.
-fn build_tests(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+fn build_tests(workspace: &Workspace) -> Result<BTreeMap<&'static str, PathBuf>> {
     let mut cargo = workspace.cargo();
     process::run(cargo.args(["build", "--release", "--package", "zc-tests", "--bins"]))?;
-    TESTS.iter().map(|name| build_test(workspace.cargo(), name)).collect()
+    let names = BOOTS.iter().flat_map(|boot| boot.tests);
+    names.map(|&name| Ok((name, build_test(workspace.cargo(), name)?))).collect()
 }
 
 fn build_test(mut cargo: Command, name: &str) -> Result<PathBuf> {
@@ -222,9 +279,8 @@ mod tests {
     }
 
     #[test]
-    fn a_job_says_where_each_part_begins() {
-        let job = job(&[PathBuf::from("/t/exact-1")], Some("ring"));
-        assert!(job.contains("echo 'zc-vm: begin check'"), "{job}");
-        assert!(job.contains("'/t/exact-1' --test-threads=1 --show-output 'ring'"), "{job}");
+    fn what_is_done_at_once_comes_back_in_order() {
+        let work: Vec<u64> = (0..23).collect();
+        assert_eq!(at_once(&work, |number| number * 2), (0..23).map(|number| number * 2).collect::<Vec<_>>());
     }
 }

@@ -65,6 +65,19 @@ impl Results {
         if self.part == CHECK { self.take_hook(line) } else { self.take_test(line) }
     }
 
+    /// What no machine at all came to, for others to be taken in.
+    pub(super) fn of_none() -> Self {
+        Self { ended: true, ..Self::default() }
+    }
+
+    /// Takes in what another machine with the same kernel came to.
+    pub(super) fn join(&mut self, other: Self) {
+        let Self { cases, programs, ended, part: _, last: _, shown: _ } = other;
+        self.cases.extend(cases);
+        self.programs.extend(programs);
+        self.ended &= ended;
+    }
+
     /// Makes a case of each program that was compared with the record.
     pub(super) fn add_judgements(&mut self, judgements: Vec<Judgement>) {
         for Judgement { program, is_growth, said } in judgements {

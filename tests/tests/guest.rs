@@ -1,0 +1,114 @@
+//! What the virtual machines of `cargo xtask vm-test` have and few other machines: network devices with and without
+//! offloads.
+//!
+//! Run there alone: `xtask` makes the devices, and says by variables which there are.
+
+use std::sync::OnceLock;
+
+use zc_tests::{
+    compare::{assert_exact, assert_true_but},
+    fixture,
+    fixtures::of_guests,
+    machine,
+    session::Session,
+    zc::Zc,
+};
+
+/// What a case is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// All that the fixture knows must be said.
+    Exact,
+    /// Part of it may be unknown; nothing may be said that is not so.
+    True,
+}
+
+/// What a case needs of the machine, beside what all of these machines have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needs {
+    /// Devices that the host takes packets in pieces from.
+    Pieces,
+    /// Devices without scatter-gather.
+    Nothing,
+}
+
+impl Needs {
+    fn of(fixture: &str) -> Self {
+        let pieces = fixture.starts_with("virtio-") && !fixture.starts_with("virtio-plain-");
+        if pieces { Self::Pieces } else { Self::Nothing }
+    }
+
+    /// Whether it is there; says why the test is skipped when not.
+    fn is_there(self) -> bool {
+        if !machine::require_guest() {
+            return false;
+        }
+        match std::env::var("ZC_NO_PIECES") {
+            Ok(reason) if self == Self::Pieces => {
+                eprintln!("skipped: {reason}");
+                false
+            }
+            _ => true,
+        }
+    }
+}
+
+fn comes_out_right(name: &'static str, held: Held) {
+    let needs = Needs::of(name);
+    if !needs.is_there() {
+        return;
+    }
+    let Some(zc) = Zc::with(&[]) else { return };
+    let session = session(&zc);
+    let expected = session.work(name).expectation();
+    match held {
+        Held::Exact => assert_exact(name, session.traced(), &expected),
+        Held::True => assert_true_but(name, session.traced(), &expected, &[]),
+    }
+}
+
+/// One zc for all of them.
+fn session(zc: &Zc) -> &'static Session {
+    static SESSION: OnceLock<Result<Session, String>> = OnceLock::new();
+    let session = SESSION.get_or_init(|| {
+        let there = CASES.iter().filter(|(name, _)| Needs::of(name).is_there());
+        Session::run(zc, there.map(|(name, _)| fixture!(*name)).collect())
+    });
+    session.as_ref().unwrap_or_else(|error| panic!("{error}"))
+}
+
+macro_rules! cases {
+    ($($held:ident { $($test:ident: $fixture:literal;)* })*) => {
+        $($(#[test] fn $test() { comes_out_right($fixture, Held::$held); })*)*
+
+        const CASES: &[(&str, Held)] = &[$($(($fixture, Held::$held)),*),*];
+
+        #[test]
+        fn every_fixture_for_such_a_machine_has_a_test_of_its_own() {
+            let all = of_guests().into_iter().map(|fixture| fixture.name);
+            let forgotten: Vec<_> = all.filter(|name| !CASES.iter().any(|(case, _)| case == name)).collect();
+            assert_eq!(forgotten, Vec::<&str>::new());
+        }
+    };
+}
+
+cases! {
+    Exact {
+        a_virtio_device_reads_the_pages_of_files: "virtio-sendfile";
+        a_virtio_device_reads_the_pages_of_spliced_files: "virtio-splice";
+        a_virtio_device_reads_spliced_memory: "virtio-vmsplice";
+        a_virtio_device_reads_what_msg_zerocopy_sends: "virtio-zerocopy";
+        a_virtio_device_reads_what_a_ring_sends: "virtio-ring";
+        a_virtio_device_reads_a_registered_buffer: "virtio-ring-registered";
+        headers_are_copied_and_a_virtio_device_reads_the_files_between_them: "virtio-headers";
+        files_are_copied_for_a_virtio_device_without_scatter_gather: "virtio-plain-sendfile";
+        spliced_files_are_copied_for_a_virtio_device_without_scatter_gather: "virtio-plain-splice";
+        spliced_memory_is_copied_for_a_virtio_device_without_scatter_gather: "virtio-plain-vmsplice";
+        a_virtio_device_without_scatter_gather_lets_msg_zerocopy_lie: "virtio-plain-zerocopy";
+        a_virtio_device_without_scatter_gather_lets_a_ring_lie: "virtio-plain-ring";
+        headers_and_files_are_copied_for_a_virtio_device_without_scatter_gather: "virtio-plain-headers";
+    }
+    True {
+        a_proxy_to_a_virtio_device_has_both_directions_as_they_are: "virtio-proxy";
+    }
+}
