@@ -1,5 +1,5 @@
 //! What the virtual machines of `cargo xtask vm-test` have and few other machines: network devices with and without
-//! offloads.
+//! offloads, and a disk of their own with ext4.
 //!
 //! Run there alone: `xtask` makes the devices, and says by variables which there are.
 
@@ -28,7 +28,7 @@ enum Held {
 enum Needs {
     /// Devices that the host takes packets in pieces from.
     Pieces,
-    /// Devices without scatter-gather.
+    /// Devices without scatter-gather, and a disk.
     Nothing,
 }
 
@@ -107,6 +107,10 @@ cases! {
         a_virtio_device_without_scatter_gather_lets_msg_zerocopy_lie: "virtio-plain-zerocopy";
         a_virtio_device_without_scatter_gather_lets_a_ring_lie: "virtio-plain-ring";
         headers_and_files_are_copied_for_a_virtio_device_without_scatter_gather: "virtio-plain-headers";
+        storage_delivers_what_sendfile_sends: "disk-sendfile-cold";
+        nothing_is_delivered_for_what_is_in_memory: "disk-sendfile-warm";
+        a_disk_fills_the_pages_that_direct_sendfile_sends: "disk-sendfile-direct";
+        cold_warm_and_direct_reads_are_told_apart: "disk-reads";
     }
     True {
         a_proxy_to_a_virtio_device_has_both_directions_as_they_are: "virtio-proxy";

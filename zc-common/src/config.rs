@@ -75,6 +75,7 @@ pub struct Offsets {
     pub task_comm: u32,
     pub task_exit_code: u32,
     pub task_ioac_read_bytes: u32,
+    pub task_bio_list: u32,
     pub bio_bi_bdev: u32,
     pub bio_bi_opf: u32,
     pub bio_bi_flags: u32,

@@ -64,7 +64,12 @@ fn direct_bytes(bio: Typed, registers: Typed) -> u64 {
     };
     let operation: u32 = typed!(bio, bio_bi_opf);
     let flags: u16 = typed!(bio, bio_bi_flags);
-    if operation & REQ_OP_MASK != wanted || flags & BIO_CLONED != 0 {
+    if operation & REQ_OP_MASK != wanted {
+        return 0;
+    }
+    // Marked as a driver's clone are those, too, whose pages were not looked up for them (`bio_iov_bvec_set`): as of the call's own.
+    // A driver makes its clones within the submission of another request.
+    if flags & BIO_CLONED != 0 && (to_user || is_submitting()) {
         return 0;
     }
     if global!(OFFSETS.bio_bi_crypt_context) != 0 {
@@ -79,6 +84,16 @@ fn direct_bytes(bio: Typed, registers: Typed) -> u64 {
     }
     let bytes: u32 = typed!(bio, bio_bi_size);
     bytes.into()
+}
+
+/// Whether the task is within the submission of a request to a device that makes others of it (`__submit_bio_noacct`).
+#[inline(always)]
+fn is_submitting() -> bool {
+    if global!(OFFSETS.task_bio_list) == 0 {
+        return true;
+    }
+    let list: u64 = typed!(current(), task_bio_list);
+    list != 0
 }
 
 /// `device_add_disk` gives a disk of a bus its parent; a bio-based driver has `submit_bio`, the first of

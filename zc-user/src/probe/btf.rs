@@ -241,6 +241,7 @@ const MEMBERS: &[(&str, &str, Field)] = members![
 const OPTIONAL: &[(&str, &str, Field)] = members![
     // CONFIG_TASK_IO_ACCOUNTING
     "task_struct"."ioac.read_bytes" => task_ioac_read_bytes,
+    "task_struct"."bio_list" => task_bio_list,
     // Together since Linux 5.12.
     "bio"."bi_bdev" => bio_bi_bdev,
     "bio"."bi_opf" => bio_bi_opf,
