@@ -1,5 +1,5 @@
 //! What the virtual machines of `cargo xtask vm-test` have and few other machines: network devices with and without
-//! offloads, and a disk of their own with ext4.
+//! offloads, a disk of their own with ext4, and TLS in the kernel.
 //!
 //! Run there alone: `xtask` makes the devices, and says by variables which there are.
 
@@ -111,6 +111,13 @@ cases! {
         nothing_is_delivered_for_what_is_in_memory: "disk-sendfile-warm";
         a_disk_fills_the_pages_that_direct_sendfile_sends: "disk-sendfile-direct";
         cold_warm_and_direct_reads_are_told_apart: "disk-reads";
+        writes_to_a_connection_with_tls_are_encrypted_into_other_memory: "tls-write";
+        a_file_through_memory_to_a_connection_with_tls_is_copied_twice: "tls-relay";
+        sendfile_to_a_connection_with_tls_is_encrypted_into_other_memory: "tls-sendfile";
+        splice_to_a_connection_with_tls_is_encrypted_into_other_memory: "tls-splice";
+        vmsplice_to_a_connection_with_tls_is_encrypted_into_other_memory: "tls-vmsplice";
+        what_comes_by_tls_is_decrypted_into_other_memory: "tls-received";
+        a_connection_has_tls_from_the_call_on_that_adds_it: "tls-later";
     }
     True {
         a_proxy_to_a_virtio_device_has_both_directions_as_they_are: "virtio-proxy";

@@ -155,6 +155,11 @@ pub struct Offsets {
     pub sock_skc_state: u32,
     pub sock_sk_lock_owned: u32,
     pub tcp_write_seq: u32,
+    pub icsk_ulp_ops: u32,
+    pub icsk_ulp_data: u32,
+    pub ulp_name: u32,
+    /// `tx_conf` and `rx_conf`, of three bits each in one byte, the first lowest.
+    pub tls_conf: u32,
     pub skb_len: u32,
     pub skb_data_len: u32,
     pub skb_data: u32,

@@ -200,9 +200,92 @@ impl Kind {
     }
 }
 
+/// What TLS in the kernel (`TCP_ULP` `tls`) makes of the bytes of a connection, one way.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tls {
+    /// Nothing: they are as they are.
+    #[default]
+    None = 0,
+    /// The processor encrypts or decrypts them (`TLS_SW`).
+    Software = 1,
+    /// It is left to the network device, as far as that can (`TLS_HW`), or is not known.
+    Device = 2,
+}
+
+/// The bits of a [`Kind`] in the number that rows and legs have of an end.
+const KIND_BITS: u8 = 0x0F;
+/// Above them: the [`Tls`] of what is received, and above that the one of what is sent.
+const RECEIVES: u32 = 4;
+const SENDS: u32 = 6;
+
+impl Tls {
+    /// From a member `tx_conf` or `rx_conf` of `struct tls_context`.
+    #[inline(always)]
+    pub const fn of_conf(conf: u8) -> Self {
+        match conf {
+            0 => Self::None,
+            1 => Self::Software,
+            _ => Self::Device,
+        }
+    }
+
+    /// Of the source of a row, from its number.
+    pub const fn of_source(number: u8) -> Self {
+        Self::of_conf(number >> RECEIVES & 3)
+    }
+
+    /// Of the destination of a row, from its number.
+    pub const fn of_destination(number: u8) -> Self {
+        Self::of_conf(number >> SENDS)
+    }
+}
+
+/// The number of a TCP socket with TLS.
+#[inline(always)]
+pub const fn tcp_with(receives: Tls, sends: Tls) -> u8 {
+    Kind::Tcp as u8 | (receives as u8) << RECEIVES | (sends as u8) << SENDS
+}
+
+/// The number of an end without what TLS makes of it.
+#[inline(always)]
+pub const fn kind_bits(number: u8) -> u8 {
+    number & KIND_BITS
+}
+
+/// Whether a number is that of a TCP socket that sends its bytes as they are.
+#[inline(always)]
+pub const fn sends_plainly(number: u8) -> bool {
+    number & !(3 << RECEIVES) == Kind::Tcp as u8
+}
+
+/// Whether a number is that of a TCP socket that gives its bytes as they came.
+#[inline(always)]
+pub const fn receives_plainly(number: u8) -> bool {
+    number & !(3 << SENDS) == Kind::Tcp as u8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tls_is_of_one_way_each_and_leaves_the_kind() {
+        let all = [Tls::None, Tls::Software, Tls::Device];
+        for (receives, sends) in all.into_iter().flat_map(|one| all.map(|other| (one, other))) {
+            let number = tcp_with(receives, sends);
+            assert_eq!(Kind::from_u8(kind_bits(number)), Some(Kind::Tcp));
+            assert_eq!((Tls::of_source(number), Tls::of_destination(number)), (receives, sends));
+            assert_eq!(sends_plainly(number), sends == Tls::None);
+            assert_eq!(receives_plainly(number), receives == Tls::None);
+        }
+        for kind in (0..=KIND_BITS).filter_map(Kind::from_u8) {
+            let number = kind as u8;
+            assert_eq!((Tls::of_source(number), Tls::of_destination(number)), (Tls::None, Tls::None));
+            assert_eq!(sends_plainly(number), kind == Kind::Tcp);
+            assert_eq!(receives_plainly(number), kind == Kind::Tcp);
+        }
+    }
 
     #[test]
     fn numbers_and_names_of_paths_are_one_to_one() {

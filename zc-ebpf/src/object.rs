@@ -6,7 +6,7 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use zc_common::{
     loss::Loss,
     object::{ObjectKey, ObjectValue, root_id},
-    path::Kind,
+    path::{Kind, Tls, tcp_with},
     row::{DIRECT_DESTINATION, DIRECT_SOURCE},
     thread::{DESCRIPTORS, Descriptor, Thread},
 };
@@ -96,7 +96,8 @@ fn lookup(thread: *mut Thread, task: Typed, fd: u64) -> Option<End> {
             reserved: [0; 3],
         };
     }
-    Some(End { kind: slot.kind, direct, object: slot.object })
+    let (kind, object) = (slot.kind, slot.object);
+    Some(End { kind: with_tls(kind, file), direct, object })
 }
 
 /// The `struct file` of descriptor `fd`.
@@ -185,7 +186,50 @@ fn try_end_of_file(thread: *mut Thread, file: u64) -> Option<End> {
     }
     let (found, direct) = identify_open(file)?;
     let (kind, object) = resolve(thread, &found)?;
-    Some(End { kind, direct, object })
+    Some(End { kind: with_tls(kind, file), direct, object })
+}
+
+/// A connection can be given TLS at any time, so it is looked at each time.
+#[inline(always)]
+fn with_tls(kind: u8, file: u64) -> u8 {
+    if kind == Kind::Tcp as u8 { zc_tcp_kind(file) as u8 } else { kind }
+}
+
+/// The kind of a file that is a TCP socket, with what TLS in the kernel makes of its bytes. A global function: the verifier looks
+/// at it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn zc_tcp_kind(file: u64) -> u64 {
+    let tls = sock_of_file(file).map_or(NO_TLS, tls_of);
+    tcp_with(Tls::of_conf(tls & 7), Tls::of_conf(tls >> 3)).into()
+}
+
+/// As [`tls_of`] gives it.
+const NO_TLS: u8 = 0;
+
+/// `rx_conf` and, three bits above, `tx_conf` of a connection.
+#[inline(always)]
+fn tls_of(sock: u64) -> u8 {
+    const TLS: u32 = u32::from_le_bytes(*b"tls\0");
+    const UNKNOWN: u8 = 7 << 3 | 7;
+    let operations: u64 =
+        if global!(OFFSETS.icsk_ulp_ops) == 0 { 0 } else { probe!(sock, icsk_ulp_ops).unwrap_or(0) };
+    if operations == 0 || probe!(operations, ulp_name) != Some(TLS) {
+        return NO_TLS;
+    }
+    let context: u64 = probe!(sock, icsk_ulp_data).unwrap_or(0);
+    if context == 0 || global!(OFFSETS.tls_conf) == 0 {
+        return UNKNOWN;
+    }
+    // `tx_conf` is the lower one.
+    let conf: u8 = probe!(context, tls_conf).unwrap_or(UNKNOWN);
+    conf >> 3 & 7 | (conf & 7) << 3
+}
+
+/// Whether what leaves by a connection is not what was given to it, but encrypted.
+#[inline(always)]
+pub(crate) fn encrypts(sock: u64) -> bool {
+    tls_of(sock) >> 3 != 0
 }
 
 /// Stands for the descriptor of an end that was found otherwise.

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use zc_common::{
     loss::Loss,
     maps::FLOWS_DEFAULT,
-    path::{Kind, Path},
+    path::{Path, sends_plainly},
     row::{Costs, DIRECT_DESTINATION, DIRECT_SOURCE, RowKey, RowValue, SPECIAL},
     thread::{RECENT, Recent, Thread},
 };
@@ -87,7 +87,7 @@ fn recent_of(thread: *mut Thread, path: u8) -> &'static mut Recent {
 /// Adds `entry`; false when it found no room, which is counted as lost.
 #[inline(always)]
 pub(crate) fn add(thread: *mut Thread, entry: &mut Entry) -> bool {
-    let on_connection = entry.key.destination_kind == Kind::Tcp as u8;
+    let on_connection = sends_plainly(entry.key.destination_kind);
     let recent = recent_of(thread, entry.key.path);
     let same = recent.what == what(&entry.key)
         && recent.source == entry.key.source

@@ -19,8 +19,20 @@ use super::{
 use crate::{process, workspace::Workspace};
 
 /// Modules that the machine's devices and the tests need, where they are not built in.
-const MODULES: [&str; 9] =
-    ["virtio_pci", "virtio_blk", "virtio_net", "overlay", "loop", "veth", "bridge", "sch_netem", "tls"];
+const MODULES: [&str; 12] = [
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_net",
+    "overlay",
+    "loop",
+    "veth",
+    "bridge",
+    "sch_netem",
+    "tls",
+    "ctr",
+    "ghash_generic",
+    "gcm",
+];
 
 /// Programs that tests start, beside busybox.
 const PROGRAMS: [&str; 2] = ["ip", "ethtool"];

@@ -2,7 +2,7 @@
 //! in neither `rchar` nor `wchar`.
 
 use zc_common::{
-    path::Kind,
+    path::{Kind, kind_bits},
     row::{MESSAGE_DESTINATION, MESSAGE_SOURCE, SPECIAL},
     thread::Thread,
 };
@@ -122,7 +122,7 @@ fn message_flags(call: MessageCall, registers: Typed) -> u64 {
 #[inline(always)]
 fn received(call: MessageCall, registers: Typed, leg: &Leg, flags: u64) -> u64 {
     if flags & MSG_TRUNC != 0 {
-        if leg.end.kind == Kind::Tcp as u8 {
+        if kind_bits(leg.end.kind) == Kind::Tcp as u8 {
             return 0;
         }
         if call == MessageCall::ReceiveFrom {

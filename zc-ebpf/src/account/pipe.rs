@@ -13,7 +13,7 @@ use aya_ebpf::{macros::map, maps::PerCpuArray};
 use zc_common::{
     object::ObjectKey,
     pair::Source,
-    path::{Kind, Path},
+    path::{Kind, Path, receives_plainly},
     pipe::{INTO, SHARES_SLOT, Segment, View},
     row::{MESSAGE_SOURCE, RING_DESTINATION, RING_SOURCE, RowKey, SOURCE_FLAGS},
     thread::{Thread, memory_id},
@@ -258,14 +258,15 @@ impl Move {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn zc_pipe_move(thread: *mut Thread, run: *mut Move) -> u64 {
-    const TCP: u8 = Kind::Tcp as u8;
     const UNIX: u8 = Kind::Unix as u8;
     if thread.is_null() || run.is_null() {
         return 0;
     }
     // SAFETY: this CPU's, and nothing interrupts it to begin another.
     let run = unsafe { &mut *run };
-    if run.into.pipe.inode != 0 && matches!(run.from.end.kind, TCP | UNIX) && run.order == order::CALL {
+    let kind = run.from.end.kind;
+    let is_socket = receives_plainly(kind) || kind == UNIX;
+    if run.into.pipe.inode != 0 && is_socket && run.order == order::CALL {
         run.entry.by_reference = zc_pipe_received(thread, run);
     }
     // What tee hands on stays where it was, too.

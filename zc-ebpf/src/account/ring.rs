@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use zc_common::{
     loss::Loss,
-    path::Kind,
+    path::{Kind, kind_bits},
     ring::{
         Arguments, BUNDLE, CQE_BUFFER, CQE_MORE, CQE_NOTIFICATION, HARDLINK, LINK, Operation, RECVMSG,
         SEND_REPORT_USAGE, SEND_VECTORIZED, Way, is_repeated, is_splice, is_unseen, operation,
@@ -344,5 +344,5 @@ fn is_moved_by_page(end: &End) -> bool {
     const UDP: u8 = Kind::Udp as u8;
     const UNIX: u8 = Kind::Unix as u8;
     const PIPE: u8 = Kind::Pipe as u8;
-    matches!(end.kind, FILE | TCP | UDP | UNIX | PIPE)
+    matches!(kind_bits(end.kind), FILE | TCP | UDP | UNIX | PIPE)
 }

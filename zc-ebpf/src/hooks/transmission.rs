@@ -14,6 +14,7 @@ use crate::{
     account::transmission::{STREAMS, create, unlock, zc_lock, zc_match},
     kernel::{address_at, current, global, probe, probe_at, typed},
     maps::{is_traced, lose},
+    object::encrypts,
 };
 
 /// `enum`, in `include/net/tcp_states.h`.
@@ -101,6 +102,10 @@ fn transmitted(buffer: u64, sock: u64, device: u64) -> Option<()> {
     let data_len: u32 = probe!(buffer, skb_data_len)?;
     let transport: u16 = probe!(buffer, skb_transport_header)?;
     let header = head + u64::from(transport);
+    // Its numbers are not those of what was given to the connection, and neither are its bytes.
+    if encrypts(sock) {
+        return None;
+    }
     let port: u16 = probe_at(header)?;
     let sequence: u32 = probe_at(header + 4)?;
     // Of `struct tcphdr`: the length of the header in its highest bits, then flags.

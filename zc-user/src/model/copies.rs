@@ -5,7 +5,7 @@
 //! (`copy_from_user`). What drivers of terminals and devices do, and whether `O_DIRECT` was honoured, is
 //! theirs to decide. What sendfile, splice and `copy_file_range` did has to be seen.
 
-use zc_common::path::{Kind, Path};
+use zc_common::path::{Kind, Path, Tls};
 
 use super::{
     reason::Reason,
@@ -35,12 +35,19 @@ pub struct EndKind {
     pub kind: Kind,
     /// It was open with `O_DIRECT`.
     pub direct: bool,
+    /// What TLS in the kernel makes of the bytes on their way through this end.
+    pub tls: Tls,
 }
 
 impl EndKind {
     /// The flag means something of files and of disks; of a pipe it is another wish (packets).
-    pub(super) const fn new(kind: Kind, flagged: bool) -> Self {
-        Self { kind, direct: flagged && matches!(kind, Kind::File | Kind::Device) }
+    pub(super) const fn new(kind: Kind, flagged: bool, tls: Tls) -> Self {
+        Self { kind, direct: flagged && matches!(kind, Kind::File | Kind::Device), tls }
+    }
+
+    /// An end that is what its kind says, and nothing else.
+    pub const fn plain(kind: Kind) -> Self {
+        Self { kind, direct: false, tls: Tls::None }
     }
 }
 
@@ -140,6 +147,7 @@ pub struct Reported {
 pub(super) fn unknown_leg(end: EndKind) -> Option<Reason> {
     match end.kind {
         _ if end.direct => Some(Reason::DirectIo),
+        _ if end.tls == Tls::Device => Some(Reason::TlsLeftToDevice),
         // Memory: that of another process.
         Kind::File | Kind::Tcp | Kind::Udp | Kind::Unix | Kind::Pipe | Kind::Memory => None,
         Kind::Tty | Kind::Device | Kind::Other => Some(Reason::DriverDecides),
@@ -224,11 +232,11 @@ mod tests {
     use super::*;
 
     const fn end(kind: Kind) -> EndKind {
-        EndKind { kind, direct: false }
+        EndKind::plain(kind)
     }
     const FILE: EndKind = end(Kind::File);
     const MEMORY: EndKind = end(Kind::Memory);
-    const DIRECT: EndKind = EndKind { kind: Kind::File, direct: true };
+    const DIRECT: EndKind = EndKind { direct: true, ..FILE };
 
     #[test]
     fn copies_of_the_table() {

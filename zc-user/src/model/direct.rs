@@ -115,11 +115,11 @@ mod tests {
     use super::*;
     use crate::model::report::Verdict;
 
-    const DIRECT: EndKind = EndKind { kind: Kind::File, direct: true };
-    const FILE: EndKind = EndKind { kind: Kind::File, direct: false };
-    const TCP: EndKind = EndKind { kind: Kind::Tcp, direct: false };
-    const TTY: EndKind = EndKind { kind: Kind::Tty, direct: false };
-    const MEMORY: EndKind = EndKind { kind: Kind::Memory, direct: false };
+    const DIRECT: EndKind = EndKind { direct: true, ..FILE };
+    const FILE: EndKind = EndKind::plain(Kind::File);
+    const TCP: EndKind = EndKind::plain(Kind::Tcp);
+    const TTY: EndKind = EndKind::plain(Kind::Tty);
+    const MEMORY: EndKind = EndKind::plain(Kind::Memory);
 
     #[test]
     fn copies_of_the_table() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use zc_common::{
     fault::PAGE,
-    path::{Kind, Path},
+    path::{Kind, Path, Tls, kind_bits},
     row::{
         AIO_DESTINATION, AIO_SOURCE, Costs, DIRECT_DESTINATION, DIRECT_SOURCE, MAPPED_SOURCE,
         MESSAGE_DESTINATION, MESSAGE_SOURCE, RING_DESTINATION, RING_SOURCE, RowKey, RowValue, SOURCE_FLAGS,
@@ -19,6 +19,7 @@ use super::{
     reason::Reason,
     report::Via,
     seen::{HandedOn, Seen, copied_on, leaves_by, sent_zerocopy},
+    tls::Encrypted,
 };
 
 /// A [`RowKey`] without the thread.
@@ -27,6 +28,8 @@ pub(super) struct EntryKey {
     pub(super) path: Path,
     pub(super) source_kind: Kind,
     pub(super) destination_kind: Kind,
+    pub(super) source_tls: Tls,
+    pub(super) destination_tls: Tls,
     pub(super) flags: u8,
     pub(super) source: u32,
     pub(super) destination: u32,
@@ -38,8 +41,10 @@ impl EntryKey {
     pub(super) fn of(row: &RowKey) -> Option<Self> {
         Some(Self {
             path: Path::from_u8(row.path)?,
-            source_kind: Kind::from_u8(row.source_kind).unwrap_or(Kind::Unknown),
-            destination_kind: Kind::from_u8(row.destination_kind).unwrap_or(Kind::Unknown),
+            source_kind: Kind::from_u8(kind_bits(row.source_kind)).unwrap_or(Kind::Unknown),
+            destination_kind: Kind::from_u8(kind_bits(row.destination_kind)).unwrap_or(Kind::Unknown),
+            source_tls: Tls::of_source(row.source_kind),
+            destination_tls: Tls::of_destination(row.destination_kind),
             flags: row.flags,
             source: row.source,
             destination: row.destination,
@@ -50,7 +55,13 @@ impl EntryKey {
     /// The leg that this row took its bytes from, if it did: the read that filled the memory which was written from, or
     /// the call that put them into the pipe which they were spliced out of.
     fn leg(self) -> Option<Self> {
-        let from = Self { flags: self.flags & SOURCE_FLAGS, destination: 0, through: 0, ..self };
+        let from = Self {
+            flags: self.flags & SOURCE_FLAGS,
+            destination: 0,
+            destination_tls: Tls::None,
+            through: 0,
+            ..self
+        };
         if self.is_pair() {
             // No call but vmsplice gets bytes out of a pipe uncounted.
             let is_vmsplice = self.source_kind == Kind::Pipe && self.has(MESSAGE_SOURCE);
@@ -68,6 +79,7 @@ impl EntryKey {
         Some(Self {
             path: Path::Splice,
             source_kind: Kind::Pipe,
+            source_tls: Tls::None,
             source: pipe,
             flags: self.flags & !(SOURCE_FLAGS | SPECIAL),
             through: 0,
@@ -164,6 +176,20 @@ impl EntryKey {
             let reported = Reported { copied: entry.copied, by_reference: entry.by_reference };
             return sent_zerocopy(entry.bytes, is_copied.then_some(source), reported, &entry.seen);
         }
+        if !self.has_legs() && (source.tls != Tls::None || destination.tls != Tls::None) {
+            let Entry { bytes, by_reference, filled_by_device, seen, .. } = *entry;
+            let (by_device, came_by_reference) = (by_reference, filled_by_device);
+            return Encrypted {
+                path: self.path,
+                source,
+                destination,
+                bytes,
+                by_device,
+                came_by_reference,
+                seen,
+            }
+            .copies();
+        }
         let handed_on = HandedOn {
             source,
             bytes: entry.bytes,
@@ -197,6 +223,9 @@ impl EntryKey {
             let is_leg = matches!(self.path, Path::Write | Path::MmapWrite);
             copied_on(&mut copies, entry.bytes, &entry.seen, is_leg);
         }
+        if copies.copied.is_some() && (source.tls == Tls::Software || destination.tls == Tls::Software) {
+            copies.reason = copies.reason.max(Reason::SoftwareTls);
+        }
         if entry.bytes > 0 && self.has_legs() && self.has(SPECIAL) {
             copies.reason = copies.reason.max(Reason::ZerocopyNotSet);
         }
@@ -209,11 +238,11 @@ impl EntryKey {
     }
 
     fn source_end(&self) -> EndKind {
-        EndKind::new(self.source_kind, self.has(DIRECT_SOURCE))
+        EndKind::new(self.source_kind, self.has(DIRECT_SOURCE), self.source_tls)
     }
 
     fn destination_end(&self) -> EndKind {
-        EndKind::new(self.destination_kind, self.has(DIRECT_DESTINATION))
+        EndKind::new(self.destination_kind, self.has(DIRECT_DESTINATION), self.destination_tls)
     }
 
     /// The path that the report names.

@@ -16,6 +16,7 @@ pub mod reason;
 pub mod report;
 pub mod samples;
 pub mod seen;
+mod tls;
 pub mod totals;
 pub mod verdict;
 pub mod verify;

@@ -36,6 +36,8 @@ pub enum Reason {
     RegularFile,
     /// `MSG_ZEROCOPY` on a socket without `SO_ZEROCOPY`.
     ZerocopyNotSet,
+    /// TLS in the kernel.
+    SoftwareTls,
     /// `MSG_ZEROCOPY`, of which the kernel says that it copied.
     ZerocopyCopied,
     /// Pages of the kernel that a call has copied to, though it does not say so.
@@ -66,6 +68,8 @@ pub enum Reason {
     Splice,
     /// Pages of the kernel that came from elsewhere.
     KernelPages,
+    /// TLS that a device may do.
+    TlsLeftToDevice,
     /// A device that does more.
     OtherDevice,
     /// Bytes that no device was given.
@@ -78,7 +82,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::NoBytes,
         Self::ByDevice,
         Self::Cloned,
@@ -92,6 +96,7 @@ impl Reason {
         Self::ThroughMemory,
         Self::RegularFile,
         Self::ZerocopyNotSet,
+        Self::SoftwareTls,
         Self::ZerocopyCopied,
         Self::CopiedIntoSocket,
         Self::Flattened,
@@ -107,6 +112,7 @@ impl Reason {
         Self::Sendfile,
         Self::Splice,
         Self::KernelPages,
+        Self::TlsLeftToDevice,
         Self::OtherDevice,
         Self::NotSeenLeaving,
         Self::ZerocopyReported,
@@ -128,6 +134,7 @@ impl Reason {
             Self::ThroughMemory => "passed through user memory",
             Self::RegularFile => "destination is a regular file",
             Self::ZerocopyNotSet => "SO_ZEROCOPY not set",
+            Self::SoftwareTls => "software TLS: the processor encrypts or decrypts into other memory",
             Self::ZerocopyCopied => "the kernel reports MSG_ZEROCOPY data as copied",
             Self::HandedOn => "pages were handed to the device by reference",
             Self::CopiedIntoSocket => "the socket took a copy of the pages",
@@ -146,6 +153,9 @@ impl Reason {
             Self::Sendfile => "not witnessed: sendfile hands on pages or copies them",
             Self::Splice => "not witnessed: splice hands on pages or copies them",
             Self::KernelPages => "not witnessed: how the bytes came into the pages that were handed on",
+            Self::TlsLeftToDevice => {
+                "not witnessed: TLS is left to the network device, or to whom is not known"
+            }
             Self::OtherDevice => "not witnessed: a tunnel or another device does more with what it is given",
             Self::NotSeenLeaving => "not witnessed: no device was given these bytes while zc watched",
             Self::ZerocopyReported => {
@@ -166,10 +176,15 @@ impl Reason {
             Self::ZerocopyNotSet => {
                 Some("the socket needs setsockopt SO_ZEROCOPY before MSG_ZEROCOPY does anything")
             }
+            Self::SoftwareTls => Some(
+                "a network card that does TLS itself (ethtool -k: tls-hw-tx-offload); TLS in the program copies more",
+            ),
             Self::ZerocopyCopied => {
                 Some("loopback delivers by copying; else the device lacks scatter-gather")
             }
-            Self::CopiedIntoSocket => Some("such sockets do not take pages (kernel TLS, old kernels)"),
+            Self::CopiedIntoSocket => {
+                Some("such sockets do not take pages (no scatter-gather on the route, old kernels)")
+            }
             Self::Flattened => {
                 Some("filters, IPsec and some protocols need packets in one piece (ethtool -k, iptables)")
             }
@@ -180,6 +195,7 @@ impl Reason {
             Self::KernelPages => {
                 Some("files without page cache and sockets fill pages that zc does not see being filled")
             }
+            Self::TlsLeftToDevice => Some("/proc/net/tls_stat and the device's own counters (ethtool -S)"),
             Self::OtherDevice => Some("what the device below it does was not seen (ip -d link)"),
             Self::NotSeenLeaving => Some("they may still wait in the socket, or the connection has ended"),
             Self::ZerocopyReported => {

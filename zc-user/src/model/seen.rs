@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use zc_common::{
-    path::Kind,
+    path::{Kind, Tls},
     transmission::{Class, Witnessed},
 };
 
@@ -228,9 +228,9 @@ pub(super) fn sent_zerocopy(bytes: u64, read: Option<EndKind>, reported: Reporte
     copies
 }
 
-/// Whether what leaves by this end is looked at.
+/// Whether what leaves by this end is looked at. What was encrypted cannot be told by its numbers.
 pub(super) const fn leaves_by(destination: EndKind) -> bool {
-    matches!(destination.kind, Kind::Tcp)
+    matches!(destination.kind, Kind::Tcp) && matches!(destination.tls, Tls::None)
 }
 
 #[cfg(test)]

@@ -263,6 +263,12 @@ const OPTIONAL: &[(&str, &str, Field)] = members![
     "sock"."__sk_common.skc_state" => sock_skc_state,
     "sock"."sk_lock.owned" => sock_sk_lock_owned,
     "tcp_sock"."write_seq" => tcp_write_seq,
+    // TLS in the kernel.
+    "inet_connection_sock"."icsk_ulp_ops" => icsk_ulp_ops,
+    "inet_connection_sock"."icsk_ulp_data" => icsk_ulp_data,
+    "tcp_ulp_ops"."name" => ulp_name,
+    // In one byte with `rx_conf`, since Linux 4.19.
+    "tls_context"."tx_conf" => tls_conf,
     "sk_buff"."len" => skb_len,
     "sk_buff"."data_len" => skb_data_len,
     "sk_buff"."data" => skb_data,

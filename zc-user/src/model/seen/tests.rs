@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::report::Verdict;
 
-const FILE: EndKind = EndKind { kind: Kind::File, direct: false };
-const DIRECT: EndKind = EndKind { kind: Kind::File, direct: true };
+const FILE: EndKind = EndKind::plain(Kind::File);
+const DIRECT: EndKind = EndKind { direct: true, ..FILE };
 const NOTHING: Seen = Seen {
     page_cache: 0,
     user: 0,
@@ -88,7 +88,7 @@ fn pages_of_the_kernel_are_by_reference_when_they_came_so() {
         (Kind::Unix, false, Verdict::Unknown),
         (Kind::File, true, Verdict::Unknown),
     ] {
-        let source = EndKind { kind, direct: false };
+        let source = EndKind::plain(kind);
         let handed_on = HandedOn { source, bytes: 10, by_device: 0, came_by_reference, seen };
         let copies = handed_on.copies().expect("something was seen");
         assert_eq!(copies.verdict(10), verdict, "{kind:?} {came_by_reference}");
@@ -198,7 +198,7 @@ proptest! {
     fn of_what_was_handed_on_each_byte_is_one_thing(
         seen in seen(), bytes in 1_u64..5000, by_device in 0_u64..5000, direct in any::<bool>(),
     ) {
-        let source = EndKind { kind: Kind::File, direct };
+        let source = EndKind { direct, ..FILE };
         if let Some(copies) = (HandedOn { source, bytes, by_device, came_by_reference: false, seen }).copies() {
             let copied = copies.copied.unwrap_or(0);
             prop_assert_eq!(copied + copies.by_reference.unwrap_or(0) + copies.unknown, bytes);
