@@ -3,12 +3,14 @@
 //!
 //! Run there alone: `xtask` makes the devices, and says by variables which there are.
 
-use std::sync::OnceLock;
+use std::{fs, sync::OnceLock};
 
 use zc_tests::{
     compare::{assert_exact, assert_true_but},
+    expect::Kind,
     fixture,
     fixtures::of_guests,
+    job::Job,
     machine,
     session::Session,
     zc::Zc,
@@ -122,4 +124,51 @@ cases! {
     True {
         a_proxy_to_a_virtio_device_has_both_directions_as_they_are: "virtio-proxy";
     }
+}
+
+/// A real server: that of OpenSSL, which sends files by sendfile(2) when its connections have TLS in the kernel.
+#[test]
+fn files_that_openssl_sends_with_kernel_tls_are_encrypted_by_the_processor() {
+    const LEN: usize = 1_000_003;
+    const CONFIGURATION: &str = "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n\
+        [tls]\nOptions = KTLS\n[req]\ndistinguished_name = name\n[name]\n";
+    const KEY: &str = "cd \"$1\" && openssl req -config openssl.cnf -x509 -newkey ec -pkeyopt \
+        ec_paramgen_curve:prime256v1 -nodes -subj /CN=zc -days 2 -keyout key.pem -out cert.pem";
+    // It serves what is looking for it, and then the client.
+    const SERVER: &str = "cd \"$1\" && export OPENSSL_CONF=openssl.cnf && exec openssl s_server -quiet -tls1_2 \
+        -accept \"127.0.0.1:$2\" -cert cert.pem -key key.pem -WWW -sendfile -naccept 2";
+    const CLIENT: &str = "printf 'GET /in.bin HTTP/1.0\\r\\n\\r\\n' | \
+        openssl s_client -connect \"127.0.0.1:$2\" -tls1_2 -quiet >\"$1/out.bin\"";
+    if !machine::require_guest() {
+        return;
+    }
+    let Some(zc) = Zc::with(&["openssl"]) else { return };
+    let dir = machine::temp_dir();
+    let input = machine::random_file(dir.path(), "in.bin", LEN);
+    fs::write(dir.path().join("openssl.cnf"), CONFIGURATION).expect("a configuration");
+    let port = machine::free_port();
+    let words = |script: &'static str| {
+        let dir = dir.path().to_str().expect("a UTF-8 path").to_owned();
+        ["sh".into(), "-c".into(), script.into(), "sh".into(), dir, port.to_string()]
+    };
+    let made = Job::new(&words(KEY)).finish();
+    assert!(made.status.success(), "openssl req: {}", made.stderr);
+    let serving = zc.start(&words(SERVER));
+    machine::wait_for_port(port);
+    let fetched = Job::new(&words(CLIENT)).finish();
+    assert!(fetched.status.success(), "openssl s_client: {}", fetched.stderr);
+    let traced = serving.collect();
+    let [sent, came] = [input.into(), dir.path().join("out.bin")].map(|path| fs::read(path).expect("a file"));
+    assert!(came.ends_with(&sent), "{} bytes came: {}", came.len(), traced.done.stderr);
+    let openssl = traced.report.named("openssl");
+    let row = openssl.row("sendfile", Kind::File, Kind::Tcp).expect("the row of the file");
+    let copies = (row.bytes, row.cpu_copied_bytes, row.by_reference_bytes, row.unknown_bytes);
+    assert_eq!(copies, (LEN as u64, Some(LEN as u64), Some(0), Some(0)));
+    assert_eq!(row.verdict, "copied");
+    assert!(
+        row.reason.as_deref().is_some_and(|reason| reason.starts_with("software TLS")),
+        "{:?}",
+        row.reason
+    );
+    traced.report.assert_nothing_lost();
 }

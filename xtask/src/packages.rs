@@ -52,6 +52,7 @@ pub(crate) const VM: &[Program] = &[
     program("mkfs.ext4", "e2fsprogs", "their disk"),
     program("ip", "iproute2", "network devices in them"),
     program("ethtool", "ethtool", "makes a device without scatter-gather in them"),
+    program("openssl", "openssl", "a server that leaves TLS to the kernel"),
 ];
 
 /// What the benchmarks compare with.

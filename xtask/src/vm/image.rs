@@ -35,7 +35,7 @@ const MODULES: [&str; 12] = [
 ];
 
 /// Programs that tests start, beside busybox.
-const PROGRAMS: [&str; 2] = ["ip", "ethtool"];
+const PROGRAMS: [&str; 3] = ["ip", "ethtool", "openssl"];
 
 /// What is done first in the machine. Programs find themselves where they are on this machine, as paths are compiled into
 /// the tests; the disk is where the tests keep their files.

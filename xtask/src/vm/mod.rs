@@ -45,8 +45,8 @@ use crate::{
 /// What is tested when nothing else is asked for: Debian 12's kernel, and that of its backports and of Debian 13.
 const KERNELS: [&str; 2] = ["6.1", "6.12"];
 
-/// More than a machine takes that does not hang, on two slow processors.
-const LIMIT: Duration = Duration::from_secs(420);
+/// More than a machine takes that does not hang, when others want the processors, too.
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// How much of a console is shown when its machine crashed.
 const CONSOLE_LINES: usize = 60;
