@@ -40,6 +40,8 @@ pub struct Report {
     pub host: Host,
     pub window: Window,
     pub hooks: Vec<Hook>,
+    #[serde(deserialize_with = "present")]
+    pub sampling: Option<Sampling>,
     pub lost: BTreeMap<String, u64>,
     #[serde(rename = "self")]
     pub own_cost: OwnCost,
@@ -66,6 +68,11 @@ pub struct Host {
 pub struct Window {
     pub start: String,
     pub seconds: f64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Sampling {
+    pub connections_one_in: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -200,6 +207,9 @@ pub struct Flow {
     pub mode_switches: Option<u64>,
     pub page_faults: PageFaults,
     pub verdict: String,
+    pub evidence: String,
+    #[serde(deserialize_with = "present")]
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -34,6 +34,10 @@ pub struct Config {
     /// The BTF id of a structure that begins with a number as wide as a register, for reading kernel memory through
     /// `bpf_rdonly_cast`; 0 when this kernel does not have it (it came with Linux 6.2).
     pub word_type: u32,
+    /// What devices are given is seen of one in so many connections, chosen at random; at least 1.
+    pub witness_one_in: u32,
+    /// Always zero.
+    pub reserved: u32,
 }
 
 /// Stands in the object for a call of `bpf_rdonly_cast`, whose number every kernel has to be asked for: user space puts
@@ -223,5 +227,5 @@ pub struct Offsets {
     pub regs_arg5: u32,
 }
 
-assert_layout!(Config, 48, [u64, u64, [u32; 4], u64, [u32; 2]]);
+assert_layout!(Config, 56, [u64, u64, [u32; 4], u64, [u32; 4]]);
 pod!(Config, Offsets);

@@ -17,6 +17,10 @@ use crate::{assert_layout, pod, row::RowKey};
 
 /// Hash of `struct sock` → [`Stream`].
 pub const STREAMS: &str = "STREAMS";
+/// How many connections are followed at a time.
+pub const STREAMS_MAX: u32 = 32_768;
+/// Hash of `struct sock`: connections that are left out.
+pub const LEFT_OUT: &str = "LEFT_OUT";
 /// Hash of [`RowKey`] → [`Witnessed`].
 pub const WITNESSED: &str = "WITNESSED";
 

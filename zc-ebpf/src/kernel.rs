@@ -22,6 +22,8 @@ pub(crate) static CONFIG: Config = Config {
     ring_bytes: 0,
     ring_arguments: 0,
     word_type: 0,
+    witness_one_in: 1,
+    reserved: 0,
 };
 
 /// Where things are in this kernel's structures; set by user space before the load.

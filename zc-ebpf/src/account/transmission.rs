@@ -5,6 +5,7 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    helpers::bpf_get_prandom_u32,
     macros::map,
     maps::{HashMap, PerCpuArray},
 };
@@ -14,23 +15,24 @@ use zc_common::{
     maps::ROWS_DEFAULT,
     row::RowKey,
     thread::Thread,
-    transmission::{Claim, PARTS, Part, Parts, Share, Stream, TAPPED, Witnessed, class_index},
+    transmission::{Claim, PARTS, Part, Parts, STREAMS_MAX, Share, Stream, TAPPED, Witnessed, class_index},
 };
 
 use crate::{
     arch::{self, DataCall},
-    kernel::{current, fetch_add, probe, swap_if, typed, user_registers},
+    kernel::{current, fetch_add, global, probe, swap_if, typed, user_registers},
     maps::{has, lose},
     object,
     row::Entry,
 };
 
-/// How many connections are followed at a time.
-const STREAMS_MAX: u32 = 32_768;
-
 /// Connections that traced processes send on.
 #[map]
 pub(crate) static STREAMS: HashMap<u64, Stream> = HashMap::with_max_entries(STREAMS_MAX, BPF_F_NO_PREALLOC);
+
+/// Connections that are left out, as one in so many was asked for.
+#[map]
+static LEFT_OUT: HashMap<u64, u8> = HashMap::with_max_entries(STREAMS_MAX, BPF_F_NO_PREALLOC);
 
 /// What was seen of rows.
 #[map]
@@ -202,9 +204,39 @@ extern "C" fn zc_push_row(stream: *mut Stream, end: u64, is_known: u64) -> u64 {
     }
 }
 
-/// Begins to follow a connection, of which nothing is known before this number.
+/// Whether a connection is to be followed, which stays so until it ends.
+#[inline(always)]
+fn is_chosen(sock: u64) -> bool {
+    let one_in: u32 = global!(CONFIG.witness_one_in);
+    if one_in <= 1 {
+        return true;
+    }
+    if LEFT_OUT.get_ptr(&sock).is_some() {
+        return false;
+    }
+    // SAFETY: takes nothing.
+    if unsafe { bpf_get_prandom_u32() } % one_in == 0 {
+        return true;
+    }
+    let _ = LEFT_OUT.insert(&sock, &0, 0);
+    false
+}
+
+/// Forgets a connection.
+#[inline(always)]
+pub(crate) fn end(sock: u64) {
+    let _ = STREAMS.remove(&sock);
+    if global!(CONFIG.witness_one_in) > 1 {
+        let _ = LEFT_OUT.remove(&sock);
+    }
+}
+
+/// Begins to follow a connection, of which nothing is known before this number. `None` when it is left out.
 #[inline(always)]
 pub(crate) fn create(sock: u64, number: u32) -> Option<*mut Stream> {
+    if !is_chosen(sock) {
+        return None;
+    }
     if STREAMS.insert(&sock, &NEW_STREAM, u64::from(BPF_NOEXIST)).is_err() {
         // Another has just begun to, or there is no room.
         let stream = STREAMS.get_ptr_mut(&sock);

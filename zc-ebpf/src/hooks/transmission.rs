@@ -11,7 +11,7 @@ use zc_common::{
 };
 
 use crate::{
-    account::transmission::{STREAMS, create, unlock, zc_lock, zc_match},
+    account::transmission::{STREAMS, create, end, unlock, zc_lock, zc_match},
     kernel::{address_at, current, global, probe, probe_at, typed},
     maps::{is_traced, lose},
     object::encrypts,
@@ -330,8 +330,7 @@ extern "C" fn zc_log(sock: u64, start: u64, end: u64, class: u64) -> u64 {
 pub(crate) fn zc_connection(ctx: BtfTracePointContext) -> i32 {
     let state: u32 = ctx.arg(2);
     if matches!(state, TCP_SYN_SENT | TCP_SYN_RECV | TCP_CLOSE) {
-        let sock = address_at(ctx.as_ptr().cast(), 0);
-        let _ = STREAMS.remove(&sock);
+        end(address_at(ctx.as_ptr().cast(), 0));
     }
     0
 }

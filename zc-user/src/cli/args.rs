@@ -248,6 +248,9 @@ pub struct TraceArgs {
     /// Measure what zc's own kernel programs cost, which makes them cost more
     #[arg(long)]
     pub self_stats: bool,
+    /// See what devices are given of one in N connections alone, chosen at random; of the others it is unknown
+    #[arg(long, value_name = "N", value_parser = number(), default_value_t = 1)]
+    pub sample_connections: u32,
 }
 
 /// What `zc run` waits for.

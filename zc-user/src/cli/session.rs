@@ -96,6 +96,7 @@ impl<'a> Running<'a> {
             count_faults: !plan.trace.no_faults,
             root_pid: held.pid().as_raw().unsigned_abs(),
             self_stats: plan.trace.self_stats,
+            connections_one_in: plan.trace.sample_connections,
             sizes: sizes(plan.capacity),
         };
         let session = Session::start(&options)?;

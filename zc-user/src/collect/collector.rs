@@ -24,7 +24,7 @@ use zc_common::{
 use super::{live, state::State};
 use crate::{
     model::{
-        report::{Host, SelfCost, Window},
+        report::{Host, Sampling, SelfCost, Window},
         samples::{Counted, Samples, ThreadTotals},
     },
     probe::session::{HookState, Options, Session},
@@ -100,13 +100,16 @@ impl Collector {
         self.read_rows()?;
         let live_totals = self.live_totals()?;
         let lost = self.lost(&bpf)?;
-        let Self { state, start, .. } = self;
+        let Self { state, start, options, .. } = self;
+        let connections_one_in = options.connections_one_in;
+        let sampling = (connections_one_in > 1).then_some(Sampling { connections_one_in });
         let objects = state.objects.clone();
         let processes = processes(&state);
         Ok(Samples {
             host: host(),
             window: Window { start, seconds },
             hooks,
+            sampling,
             lost,
             self_cost: bpf.self_cost(),
             counted,

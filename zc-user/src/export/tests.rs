@@ -76,7 +76,7 @@ fn json_has_the_fields_of_the_contract_in_its_order() {
                    device_read_bytes device_sent_bytes mode_switches context_switches voluntary involuntary \
                    page_faults minor major copy_on_write seconds verdict evidence reason rchar_bytes wchar_bytes";
     let expected = format!(
-        "schema tool version commit host kernel arch hostname cpus window start seconds hooks lost \
+        "schema tool version commit host kernel arch hostname cpus window start seconds hooks sampling lost \
          ring_full rows_unknown unpaired self bpf_runs bpf_ns cpu_seconds rss_bytes processes pid ppid \
          start_ns comm exe cmdline cgroup container exit_code syscalls mode_switches syscall exception \
          interrupt context_switches voluntary involuntary page_faults minor major copy_on_write device_read_bytes paths path via source destination {figures}"

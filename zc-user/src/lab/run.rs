@@ -191,6 +191,7 @@ fn collector(root_pid: u32) -> Result<Collector, LabError> {
         count_faults: true,
         root_pid,
         self_stats: false,
+        connections_one_in: 1,
         sizes: Sizes::default(),
     };
     let session = Session::start(&options)?;

@@ -47,9 +47,13 @@ struct ProcessTotals {
 
 /// Makes the report.
 pub fn account(samples: &Samples, tool: Tool) -> Report {
-    let Samples { host, window, hooks, lost, self_cost, counted, objects, .. } = samples;
+    let Samples { host, window, hooks, sampling, lost, self_cost, counted, objects, .. } = samples;
     let (mut ledgers, rows_unknown) = ledgers(samples);
-    let unpaired = ledgers.values_mut().map(|ledger| ledger.entries.settle()).sum();
+    let mut unpaired = 0;
+    for ledger in ledgers.values_mut() {
+        ledger.entries.are_sampled = sampling.is_some();
+        unpaired += ledger.entries.settle();
+    }
     let mut lost = lost.clone();
     for (name, count) in [(LOST_UNPAIRED, unpaired), (LOST_ROWS_UNKNOWN, rows_unknown)] {
         *lost.entry(name.to_owned()).or_default() += count;
@@ -75,6 +79,7 @@ pub fn account(samples: &Samples, tool: Tool) -> Report {
         host: host.clone(),
         window: *window,
         hooks: hooks.clone(),
+        sampling: *sampling,
         lost,
         self_cost: *self_cost,
         processes,

@@ -18,7 +18,7 @@ use super::{
     pages::Pages,
     reason::Reason,
     report::Via,
-    seen::{HandedOn, Seen, copied_on, leaves_by, sent_zerocopy},
+    seen::{HandedOn, Seen, copied_on, leaves_by, left_out, sent_zerocopy},
     tls::Encrypted,
 };
 
@@ -272,7 +272,11 @@ struct Entry {
 
 /// All rows of one process.
 #[derive(Debug, Default)]
-pub(super) struct Entries(BTreeMap<EntryKey, Entry>);
+pub(super) struct Entries {
+    rows: BTreeMap<EntryKey, Entry>,
+    /// Some connections were left out, as it was asked for.
+    pub(super) are_sampled: bool,
+}
 
 /// Several entries together, ready to be shown.
 #[derive(Clone, Debug)]
@@ -292,7 +296,7 @@ pub(super) struct Sum {
 impl Entries {
     /// Adds the row of a thread.
     pub(super) fn add(&mut self, key: EntryKey, value: &RowValue, seen: &Seen) {
-        let entry = self.0.entry(key).or_default();
+        let entry = self.rows.entry(key).or_default();
         entry.bytes += value.bytes;
         entry.copied += value.copied;
         entry.by_reference += value.by_reference;
@@ -308,7 +312,7 @@ impl Entries {
     /// their threads went on.
     pub(super) fn settle(&mut self) -> u64 {
         let mut wanted = BTreeMap::<EntryKey, Entry>::new();
-        for (key, pair) in &mut self.0 {
+        for (key, pair) in &mut self.rows {
             let Some(leg) = key.leg() else { continue };
             if let Some(leg) = key.late_leg() {
                 let leg = wanted.entry(leg).or_default();
@@ -331,7 +335,7 @@ impl Entries {
         let mut short = 0;
         let mut filled = BTreeSet::new();
         for (key, want) in wanted {
-            let leg = self.0.entry(key).or_default();
+            let leg = self.rows.entry(key).or_default();
             short += u64::from(!leg.covers(&want));
             if leg.bytes > 0 && leg.by_reference >= leg.bytes {
                 filled.insert(key);
@@ -343,19 +347,19 @@ impl Entries {
             leg.transfers = leg.transfers.saturating_sub(want.transfers);
             leg.own.subtract(&want.taken);
         }
-        for (key, pair) in &mut self.0 {
+        for (key, pair) in &mut self.rows {
             pair.filled_by_device = key.leg().is_some_and(|leg| filled.contains(&leg));
         }
-        self.0.retain(|_, entry| entry.bytes != 0 || entry.own.calls != 0 || entry.copied != 0);
+        self.rows.retain(|_, entry| entry.bytes != 0 || entry.own.calls != 0 || entry.copied != 0);
         short
     }
 
     /// Adds up what has the same key, leaving out what has none.
     pub(super) fn group<K: Ord>(&self, key_of: impl Fn(&EntryKey) -> Option<K>) -> BTreeMap<K, Sum> {
         let mut groups = BTreeMap::<K, Sum>::new();
-        for (key, entry) in &self.0 {
+        for (key, entry) in &self.rows {
             if let Some(group) = key_of(key) {
-                groups.entry(group).or_insert_with(Sum::new).add(key, entry);
+                groups.entry(group).or_insert_with(Sum::new).add(key, entry, self.are_sampled);
             }
         }
         groups
@@ -390,14 +394,18 @@ impl Sum {
         }
     }
 
-    fn add(&mut self, key: &EntryKey, entry: &Entry) {
+    fn add(&mut self, key: &EntryKey, entry: &Entry, is_sampled: bool) {
         self.bytes += entry.bytes;
         let (rchar, wchar) = key.is_counted();
         self.rchar += if rchar { entry.bytes } else { 0 };
         self.wchar += if wchar { entry.bytes } else { 0 };
         self.transfers += entry.transfers;
         self.costs.add(&entry.own);
-        self.copies.add(&key.copies(entry));
+        let mut copies = key.copies(entry);
+        if is_sampled {
+            left_out(&mut copies, entry.bytes, key.destination_kind, &entry.seen);
+        }
+        self.copies.add(&copies);
         if key.path == Path::Mmap {
             self.user_faults += entry.taken.calls;
             *self.copy_on_write.get_or_insert(0) += entry.copied / PAGE;

@@ -74,6 +74,8 @@ pub enum Reason {
     OtherDevice,
     /// Bytes that no device was given.
     NotSeenLeaving,
+    /// Bytes of connections that were left out, as it was asked for.
+    LeftOut,
     /// `MSG_ZEROCOPY`, of which the kernel says that it did not copy.
     ZerocopyReported,
     /// `MSG_ZEROCOPY`, of which the kernel has said nothing.
@@ -82,7 +84,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::NoBytes,
         Self::ByDevice,
         Self::Cloned,
@@ -115,6 +117,7 @@ impl Reason {
         Self::TlsLeftToDevice,
         Self::OtherDevice,
         Self::NotSeenLeaving,
+        Self::LeftOut,
         Self::ZerocopyReported,
         Self::ZerocopyUnreported,
     ];
@@ -158,6 +161,7 @@ impl Reason {
             }
             Self::OtherDevice => "not witnessed: a tunnel or another device does more with what it is given",
             Self::NotSeenLeaving => "not witnessed: no device was given these bytes while zc watched",
+            Self::LeftOut => "not witnessed: zc was told to look at some connections only",
             Self::ZerocopyReported => {
                 "not witnessed: the kernel reports MSG_ZEROCOPY data as sent by reference"
             }
@@ -198,6 +202,7 @@ impl Reason {
             Self::TlsLeftToDevice => Some("/proc/net/tls_stat and the device's own counters (ethtool -S)"),
             Self::OtherDevice => Some("what the device below it does was not seen (ip -d link)"),
             Self::NotSeenLeaving => Some("they may still wait in the socket, or the connection has ended"),
+            Self::LeftOut => Some("zc without --sample-connections looks at all of them"),
             Self::ZerocopyReported => {
                 Some("the report does not tell whether the device had to copy (ethtool -k)")
             }

@@ -26,6 +26,9 @@ pub struct Report {
     pub window: Window,
     /// Which hooks were there.
     pub hooks: Vec<Hook>,
+    /// What was looked at in part only, as it was asked for; `None` when all was.
+    #[serde(default)]
+    pub sampling: Option<Sampling>,
     /// Every counter of losses, zero or not.
     pub lost: BTreeMap<String, u64>,
     /// What zc itself cost.
@@ -95,6 +98,13 @@ pub struct Window {
     pub start: Timestamp,
     /// How long it was.
     pub seconds: f64,
+}
+
+/// What was looked at in part only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// What devices were given to send was seen of one in so many connections, each chosen at random when its first bytes left.
+    pub connections_one_in: u32,
 }
 
 /// A place in the kernel that zc wants to watch.

@@ -13,7 +13,7 @@ use zc_common::{
 
 use super::{
     names,
-    report::{Hook, Host, SelfCost, Via, Window},
+    report::{Hook, Host, Sampling, SelfCost, Via, Window},
     seen::Seen,
 };
 
@@ -26,6 +26,9 @@ pub struct Samples {
     pub window: Window,
     /// Which hooks were there.
     pub hooks: Vec<Hook>,
+    /// What was looked at in part only.
+    #[serde(default)]
+    pub sampling: Option<Sampling>,
     /// Every counter of losses, zero or not.
     pub lost: BTreeMap<String, u64>,
     /// What zc itself cost.

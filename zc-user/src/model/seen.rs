@@ -228,6 +228,14 @@ pub(super) fn sent_zerocopy(bytes: u64, read: Option<EndKind>, reported: Reporte
     copies
 }
 
+/// Says of bytes that were not seen to leave, in a session that looks at some connections only, that this is why.
+pub(super) fn left_out(copies: &mut Copies, bytes: u64, destination: Kind, seen: &Seen) {
+    let would_be_seen = matches!(copies.reason, Reason::Sendfile | Reason::Splice | Reason::NotSeenLeaving);
+    if would_be_seen && destination == Kind::Tcp && copies.unknown > 0 && seen.bytes() < bytes {
+        copies.reason = Reason::LeftOut;
+    }
+}
+
 /// Whether what leaves by this end is looked at. What was encrypted cannot be told by its numbers.
 pub(super) const fn leaves_by(destination: EndKind) -> bool {
     matches!(destination.kind, Kind::Tcp) && matches!(destination.tls, Tls::None)

@@ -20,6 +20,7 @@ use zc_common::{
     },
     ring::Form,
     session::Session as SessionValue,
+    transmission::{LEFT_OUT, STREAMS_MAX},
 };
 
 use super::{
@@ -48,6 +49,8 @@ pub struct Options {
     pub root_pid: u32,
     /// Time the kernel programs, which makes each run of them dearer.
     pub self_stats: bool,
+    /// See what devices are given of one in so many connections, chosen at random.
+    pub connections_one_in: u32,
     /// Sizes of what is kept in the kernel.
     pub sizes: Sizes,
 }
@@ -243,6 +246,7 @@ pub fn try_all() -> Vec<Trial> {
         // No process has it; 0 would spare the verifier what it goes through for a command.
         root_pid: u32::MAX,
         self_stats: false,
+        connections_one_in: 1,
         sizes: Sizes::default(),
     };
     let loaded = load(&options);
@@ -310,6 +314,8 @@ fn load(options: &Options) -> Result<(Ebpf, Btf, Layout), SessionError> {
         ring_bytes: ring_bytes.into(),
         ring_arguments: layout.ring_arguments,
         word_type: layout.cast.map_or(0, |cast| cast.word_type),
+        witness_one_in: options.connections_one_in,
+        reserved: 0,
     };
     let ebpf = loader
         .btf(Some(&btf))
@@ -321,6 +327,7 @@ fn load(options: &Options) -> Result<(Ebpf, Btf, Layout), SessionError> {
         .map_max_entries(PROCESSES, threads)
         .map_max_entries(PAIRS, pair_sets)
         .map_max_entries(EVENTS, ring_bytes)
+        .map_max_entries(LEFT_OUT, if options.connections_one_in > 1 { STREAMS_MAX } else { 1 })
         .load(&object::for_this_kernel(OBJECT, &layout))
         .map_err(|error| SessionError::Load { message: chain(&error) })?;
     Ok((ebpf, btf, layout))

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::{
     reason::Reason,
-    report::{HookStatus, Report},
+    report::{HookStatus, Report, Sampling},
 };
 
 /// Reasons in the order in which they came up; the index plus one is the number of the footnote.
@@ -66,6 +66,11 @@ pub(super) fn loss_list(lost: &BTreeMap<String, u64>, paint: Paint) -> String {
     };
     let list: Vec<_> = counters.iter().map(show).collect();
     paint.alarm(&wrap(&format!("lost: {}", list.join(", ")), WIDTH, "    "))
+}
+
+/// What was looked at in part only.
+pub(super) fn sampled(sampling: Sampling) -> String {
+    format!("sampled: one connection in {} was looked at as it sent", sampling.connections_one_in)
 }
 
 /// A line for each hook that could not be attached.

@@ -300,6 +300,9 @@ impl<'a> Table<'a> {
                 human::plural(omitted.flows, "flow", "flows")
             ));
         }
+        if let Some(sampling) = report.sampling {
+            self.line(&notes::sampled(sampling));
+        }
         self.line(&notes::lost(report, self.paint));
         for line in notes::missing(report) {
             self.line(&self.paint.alarm(&line));

@@ -96,6 +96,24 @@ fn pages_of_the_kernel_are_by_reference_when_they_came_so() {
 }
 
 #[test]
+fn bytes_of_connections_that_were_left_out_are_unknown_for_that_reason() {
+    let table = [
+        (Kind::Tcp, NOTHING, Reason::Sendfile, Reason::LeftOut),
+        (Kind::Tcp, Seen { page_cache: 4, ..NOTHING }, Reason::NotSeenLeaving, Reason::LeftOut),
+        // All were seen, or would not be seen in any session.
+        (Kind::Tcp, Seen { elsewhere: 10, ..NOTHING }, Reason::OtherDevice, Reason::OtherDevice),
+        (Kind::Udp, NOTHING, Reason::Sendfile, Reason::Sendfile),
+        (Kind::File, NOTHING, Reason::Splice, Reason::Splice),
+        (Kind::Tcp, NOTHING, Reason::EndUnknown, Reason::EndUnknown),
+    ];
+    for (kind, seen, before, after) in table {
+        let mut copies = Copies::unknown(10, before);
+        left_out(&mut copies, 10, kind, &seen);
+        assert_eq!(copies, Copies::unknown(10, after), "{kind:?} {before}");
+    }
+}
+
+#[test]
 fn what_was_copied_to_a_connection_is_copied_again_when_it_is_made_one_piece() {
     let known = Copies { copied: Some(10), by_reference: Some(0), unknown: 0, ..Copies::none() };
     let table = [
