@@ -31,6 +31,19 @@ pub fn assert_true_but(name: &str, traced: &Traced, expected: &Expectation, allo
     assert_all(name, traced, expected, allowed, Claims::True);
 }
 
+/// Whether all that is said is true, and something is unknown because no device was seen to be given it.
+///
+/// That happens: about one of 1500 connections through veth has a segment for which the kernel does not come by
+/// `net_dev_start_xmit`. bpftrace, beside zc, saw none for it either (Linux 6.18).
+pub fn is_true_but_unseen(traced: &Traced, expected: &Expectation, allowed: &[&str]) -> bool {
+    const UNSEEN: &str = "not witnessed: no device was given these bytes while zc watched";
+    let report = &traced.report;
+    let is_unseen = |row: &Row| row.reason.as_deref() == Some(UNSEEN);
+    report.processes.iter().flat_map(|process| &process.paths).any(is_unseen)
+        && report.losses().iter().all(|(name, _)| allowed.contains(name))
+        && expected.all().into_iter().all(|process| differences_of(report, process, Claims::True).is_empty())
+}
+
 /// How a report is held to what an expectation says of copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Claims {

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Mutex};
 
 use zc_tests::{
-    compare::{assert_exact_but, assert_true_but},
+    compare::{assert_exact_but, assert_true_but, is_true_but_unseen},
     fixture,
     fixtures::all,
     session::{self, Session},
@@ -34,14 +34,28 @@ fn comes_out_right(name: &'static str, held: Held) {
     };
     if session::is_wanted() {
         let session = session_of(&zc, held);
-        compare(name, session.traced(), &session.work(name).expectation(), allowed);
-        return;
+        let expectation = session.work(name).expectation();
+        if held != Held::Exact || !is_true_but_unseen(session.traced(), &expectation, allowed) {
+            compare(name, session.traced(), &expectation, allowed);
+            return;
+        }
     }
-    let work = fixture!(name);
-    let traced = zc.run_json(&[], &work.command());
-    assert!(traced.done.status.success(), "{name} failed: {}", traced.done.stderr);
-    compare(name, &traced, &work.expectation(), allowed);
+    let mut runs = if held == Held::Exact { RUNS } else { 1 };
+    loop {
+        let work = fixture!(name);
+        let traced = zc.run_json(&[], &work.command());
+        assert!(traced.done.status.success(), "{name} failed: {}", traced.done.stderr);
+        runs -= 1;
+        if runs == 0 || !is_true_but_unseen(&traced, &work.expectation(), allowed) {
+            compare(name, &traced, &work.expectation(), allowed);
+            return;
+        }
+        eprintln!("{name}: some bytes were not seen to leave, and are said to be unknown; once more");
+    }
 }
+
+/// How often a case may be run in which all that was said is true, and some bytes were not seen.
+const RUNS: u32 = 3;
 
 /// One zc for all of which the same may be declared as lost: what is lost of one is said of all.
 fn session_of(zc: &Zc, held: Held) -> &'static Session {
