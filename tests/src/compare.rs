@@ -1,7 +1,10 @@
 //! A report against the truth.
 
+mod inside;
+
 use std::{fmt::Write as _, fs};
 
+use self::inside::Inside;
 use crate::{
     expect::{Expectation, Flow, Kind, Mapped, Row as Expected, Said},
     machine,
@@ -53,6 +56,13 @@ enum Claims {
     True,
 }
 
+/// What a process's rows are held to.
+#[derive(Clone, Copy)]
+struct Held {
+    claims: Claims,
+    inside: Inside,
+}
+
 fn assert_all(name: &str, traced: &Traced, expected: &Expectation, allowed: &[&str], claims: Claims) {
     let mut expected = expected.clone();
     if allowed.contains(&"flows_overflow") && traced.report.lost("flows_overflow") > 0 {
@@ -87,7 +97,7 @@ fn differences_of(report: &Report, expected: &Expectation, claims: Claims) -> Ve
         return vec![format!("{pid}: {} processes in the report have this id", found.len())];
     };
     let mut wrong = Vec::new();
-    rows(process, expected, claims, &mut wrong);
+    rows(process, expected, Held { claims, inside: Inside::of(report, expected) }, &mut wrong);
     if !expected.execs {
         conservation(process, expected, &mut wrong);
     }
@@ -102,7 +112,7 @@ fn differences_of(report: &Report, expected: &Expectation, claims: Claims) -> Ve
     wrong.iter().map(|line| format!("{pid} {}: {line}", process.comm)).collect()
 }
 
-fn rows(process: &Process, expected: &Expectation, claims: Claims, wrong: &mut Vec<String>) {
+fn rows(process: &Process, expected: &Expectation, held: Held, wrong: &mut Vec<String>) {
     for row in &expected.rows {
         let ends = format!("{} {:?} to {:?}", row.path, row.source, row.destination);
         match process.row_via(&row.via, &row.path, row.source, row.destination) {
@@ -118,7 +128,7 @@ fn rows(process: &Process, expected: &Expectation, claims: Claims, wrong: &mut V
                 }
             }
             Some(found) => {
-                let lines = row_differences(found, row, claims);
+                let lines = row_differences(found, row, held);
                 wrong.extend(lines.iter().map(|line| format!("{ends}: {line}")));
             }
         }
@@ -135,7 +145,7 @@ fn rows(process: &Process, expected: &Expectation, claims: Claims, wrong: &mut V
     }
 }
 
-fn row_differences(found: &Row, row: &Expected, claims: Claims) -> Vec<String> {
+fn row_differences(found: &Row, row: &Expected, held: Held) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut same = |what: &str, is: Option<u64>, should: Option<u64>| {
         if should.is_some() && is != should {
@@ -151,7 +161,7 @@ fn row_differences(found: &Row, row: &Expected, claims: Claims) -> Vec<String> {
     same("rchar_bytes", Some(found.rchar_bytes), Some(row.rchar));
     same("wchar_bytes", Some(found.wchar_bytes), Some(row.wchar));
     let said = row.said != Said::default();
-    if said && claims == Claims::True {
+    if said && held.claims == Claims::True {
         false_claims(found, &row.said, &mut wrong);
         return wrong;
     }
@@ -170,7 +180,7 @@ fn row_differences(found: &Row, row: &Expected, claims: Claims) -> Vec<String> {
         wrong.push(format!("reason is {:?} and should be {reason:?}", found.reason));
     }
     if (copied, by_reference, unknown) == (&None, &None, &None) {
-        copies(found, &mut wrong);
+        copies(found, held.inside, &mut wrong);
     }
     wrong
 }
@@ -193,7 +203,11 @@ fn false_claims(found: &Row, truth: &Said, wrong: &mut Vec<String>) {
 }
 
 /// What must be said of the copies where a fixture says nothing: what leaves by TCP is witnessed, over loopback.
-fn copies(row: &Row, wrong: &mut Vec<String>) {
+fn copies(row: &Row, sees: Inside, wrong: &mut Vec<String>) {
+    if inside::rules(row) {
+        wrong.extend(inside::differences(row, sees));
+        return;
+    }
     let copied = row.cpu_copied_bytes.unwrap_or(0);
     let mut must = |holds: bool, what: &str| {
         if !holds {
@@ -230,7 +244,7 @@ fn copies(row: &Row, wrong: &mut Vec<String>) {
         "read+write" => must(copied == 2 * row.bytes && row.verdict == "copied", "a relay is copied twice"),
         _ => must(
             copied == 0 && row.unknown_bytes == Some(row.bytes) && row.verdict == "unknown",
-            "copies within the kernel are not known",
+            "what a driver or another device does is not known",
         ),
     }
     // A copy to a connection is seen, but for one that has ended before.

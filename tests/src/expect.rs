@@ -267,9 +267,7 @@ impl Ledger {
         self
     }
 
-    /// Bytes that a call of the splice family handed on: the kernel counts them as neither read nor written. Into a
-    /// file and into memory they are copied once; what became of them before is known where they came from a pipe or
-    /// from memory.
+    /// Bytes that a call of the splice family handed on: the kernel counts them as neither read nor written.
     pub fn spliced(
         &mut self,
         path: &str,
@@ -278,20 +276,7 @@ impl Ledger {
         syscalls: u64,
         transfers: impl Into<Option<u64>>,
     ) -> &mut Self {
-        self.moved("syscall", path, ends, (bytes, 0, 0), syscalls, transfers);
-        let row = self.at("syscall", path, ends.0, ends.1);
-        if row.bytes != 0 && matches!(ends.1, Kind::File | Kind::Memory) {
-            let known = matches!(ends.0, Kind::Pipe | Kind::Memory);
-            row.said = Said {
-                copied: Some(row.bytes),
-                by_reference: Some(0),
-                unknown: Some(if known { 0 } else { row.bytes }),
-                verdict: Some(if known { "copied" } else { "unknown" }.into()),
-                evidence: Some("inferred".into()),
-                ..Said::default()
-            };
-        }
-        self
+        self.moved("syscall", path, ends, (bytes, 0, 0), syscalls, transfers)
     }
 
     /// What a row must say of its copies.

@@ -212,6 +212,9 @@ pub struct Offsets {
     pub io_sr_msg_flags: u32,
     pub io_async_msghdr_msg_msg_iter_iter_type: u32,
     pub io_async_msghdr_msg_msg_iter_ubuf: u32,
+    pub iterator_type: u32,
+    /// `ITER_PIPE`, a value of `iterator_type`; all ones where there is none (since Linux 6.5).
+    pub iterator_pipe: u32,
     /// `pt_regs.orig_ax` on x86-64: the number of the call, -1 outside of calls.
     pub regs_number: u32,
     /// `pt_regs.ax` on x86-64: the result; -ENOSYS while the call is in progress.

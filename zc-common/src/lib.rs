@@ -12,6 +12,7 @@
 
 pub mod config;
 pub mod fault;
+pub mod inside;
 pub mod loss;
 pub mod mapping;
 pub mod maps;

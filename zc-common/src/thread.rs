@@ -3,6 +3,7 @@
 use crate::{
     assert_layout,
     fault::Fault,
+    inside::Inside,
     mapping::{MAPPINGS, Mapping},
     pod,
     row::{Costs, RowKey, RowValue},
@@ -53,6 +54,8 @@ pub struct Thread {
     pub sent_parts: u32,
     /// How many bytes that is.
     pub sent_bytes: u32,
+    /// What was seen inside the kernel of the call in progress.
+    pub inside: Inside,
     /// The thread's rows: first of a list linked through [`crate::row::RowValue::next`].
     pub rows: RowKey,
     /// What was added lately and is not in `ROWS` yet, by path.
@@ -168,12 +171,13 @@ pub struct Descriptor {
 assert_layout!(Descriptor, 40, [u64, u64, u64, u32, i32, u32, u8, [u8; 3]]);
 assert_layout!(
     Thread,
-    72 + 48 + 16 + 24 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 16 + 128 + 32 * MAPPINGS,
+    72 + 48 + 16 + 24 + 32 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 16 + 128 + 32 * MAPPINGS,
     [
         [u64; 9],
         Costs,
         [u64; 2],
         [u32; 6],
+        Inside,
         RowKey,
         [Recent; RECENT],
         [Descriptor; DESCRIPTORS],

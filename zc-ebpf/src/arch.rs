@@ -168,6 +168,13 @@ pub(crate) fn is_accounted(number: u64, registers: Typed) -> bool {
     data_call(number, registers).is_some() || mapping_call(number).is_some()
 }
 
+/// Calls whose bytes may go from one end to the other without user memory: sendfile, splice, tee, vmsplice,
+/// `copy_file_range`.
+#[inline(always)]
+pub(crate) fn hands_on(number: u64) -> bool {
+    matches!(number, 40 | 275 | 276 | 278 | 326)
+}
+
 /// execve, execveat.
 #[inline(always)]
 pub(crate) fn is_exec(number: u64) -> bool {

@@ -3,6 +3,7 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use zc_common::{
     fault::Fault,
+    inside::Inside,
     loss::Loss,
     mapping::{MAPPINGS, Mapping},
     row::{Costs, RowKey},
@@ -35,6 +36,7 @@ static EMPTY: Thread = Thread {
     tgid: 0,
     sent_parts: 0,
     sent_bytes: 0,
+    inside: Inside::NONE,
     rows: RowKey::NONE,
     recent: [Recent::NONE; RECENT],
     descriptors: [Descriptor {

@@ -2,6 +2,7 @@
 
 mod aio;
 mod clone;
+mod inside;
 mod later;
 mod leg;
 mod mapping_calls;

@@ -24,7 +24,10 @@ use self::{
     requests::{order, zc_pipe_over},
     through::{drain, fill},
 };
-use super::memory::{self, Memory, Shape};
+use super::{
+    inside,
+    memory::{self, Memory, Shape},
+};
 use crate::{
     kernel::{Typed, current, typed, user_registers},
     object::{self, End},
@@ -80,6 +83,10 @@ struct Move {
     order: u32,
     /// Always zero.
     reserved: u32,
+    /// All ones when everything that is taken out of a pipe is copied; else 0.
+    copied: u64,
+    /// All ones when all of it is handed on by reference.
+    by_reference: u64,
     /// Which chain the request is of, 0 when that is not known or when it is a call.
     chain: u64,
 }
@@ -126,8 +133,20 @@ pub(super) extern "C" fn zc_pipe_call(thread: *mut Thread, path: u64, bytes: u64
     let path = if is_tee { Path::Tee } else { Path::Splice };
     run.is_call();
     run.begin(thread, task, &HandOn { path, bytes, calls: 1, in_ring: false, costs }, 0);
+    if inside::any(thread) {
+        inside::zc_inside(thread, &raw mut run.entry);
+        run.copied = mask(run.entry.copied);
+        run.by_reference = mask(run.entry.by_reference);
+    }
     zc_pipe_move(thread, run);
     0
+}
+
+/// All ones, or 0 of 0. Without a branch, of which the verifier would follow both ways through all that comes.
+#[inline(always)]
+fn mask(bytes: u64) -> u64 {
+    // One call moves less than 2 GiB (`MAX_RW_COUNT`).
+    (bytes.wrapping_neg() as i64 >> 63) as u64
 }
 
 /// Finds out what descriptor `fd` of the running thread stands for. A global function, as above.
@@ -216,6 +235,8 @@ impl Move {
         self.path = what.path as u32;
         self.flags = u32::from(flags);
         self.added = 1;
+        self.copied = 0;
+        self.by_reference = 0;
         self.bytes = what.bytes;
         self.joins = u32::from(!self.into.is_pipe() && into.kind != Kind::Memory as u8);
         // SAFETY: map memory, only this thread's.

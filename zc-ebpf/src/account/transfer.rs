@@ -6,7 +6,7 @@ use zc_common::{
     thread::Thread,
 };
 
-use super::{later::PIPE_IN, pipe::any_pipe};
+use super::{inside, later::PIPE_IN, pipe::any_pipe};
 use crate::{
     kernel::{current, typed, user_registers},
     object,
@@ -43,6 +43,9 @@ pub(super) extern "C" fn zc_both_ends(thread: *mut Thread, path: u64, bytes: u64
         ..row::key(thread, task)
     };
     let mut entry = Entry::new(key, bytes, costs);
+    if inside::any(thread) {
+        inside::zc_inside(thread, &raw mut entry);
+    }
     row::add(thread, &mut entry);
     if entry.key.source != source.object || entry.key.destination != destination.object {
         object::forget_name(thread, source_fd);

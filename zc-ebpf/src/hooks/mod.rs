@@ -1,6 +1,7 @@
 //! The programs, a file for each family of hooks.
 
 mod floor;
+mod inside;
 mod page_fault;
 mod process;
 mod ring;

@@ -10,7 +10,10 @@ use serde::Serialize;
 
 use super::args::{CheckArgs, CheckFormat};
 use crate::{
-    model::report::{Hook, HookStatus, Tool},
+    model::{
+        inside,
+        report::{Hook, HookStatus, Tool},
+    },
     probe::{
         facts::{self, Fact, State},
         hook::HOOKS,
@@ -124,6 +127,27 @@ fn main_job_is_possible(hooks: &[HookAnswer]) -> bool {
     ends.into_iter().any(works) && others.into_iter().all(|answer| !answer.required || works(answer))
 }
 
+/// What is seen wherever the main job can run.
+const CAN_RUN: &str =
+    "\nzc run works here. What leaves by TCP is seen where a device is given it, mapped pages in the
+page table, direct I/O at the disk; other copies are inferred from the calls and the kinds of
+their ends, or unknown.
+";
+const SEES_INSIDE: &str =
+    "Of sendfile, splice and copy_file_range between files, pipes and Unix sockets it is seen inside
+the kernel what they copy.
+";
+const SEES_NO_INSIDE: &str =
+    "Of sendfile, splice and copy_file_range between files, pipes and Unix sockets it is not seen
+here what they copy: functions inside the kernel cannot be attached to.
+";
+
+/// Whether at least one function inside the kernel can be attached to; each that cannot be says for itself what is missing.
+fn sees_inside(hooks: &[HookAnswer]) -> bool {
+    let mut functions = hooks.iter().filter(|answer| inside::HOOKS.contains(&answer.hook.name.as_str()));
+    functions.any(|answer| answer.hook.status == HookStatus::Attached)
+}
+
 fn fact_answer(fact: Fact) -> FactAnswer {
     let Fact { name, value, state } = fact;
     let (state, advice) = match state {
@@ -164,27 +188,37 @@ fn table(answer: &Answer, color: bool, verbose: bool) -> String {
             let _ = writeln!(text, "             {advice}");
         }
     }
-    let _ = writeln!(text, "\n  {:<22}{:<12}{:<12}FOR", "HOOK", "METHOD", "STATUS");
-    for HookAnswer { hook, purpose, .. } in used(&answer.hooks) {
+    let _ = writeln!(text, "\n  {:<30}{:<12}{:<9}FOR", "HOOK", "METHOD", "STATUS");
+    let mut next = used(&answer.hooks).peekable();
+    while let Some(HookAnswer { hook, purpose, .. }) = next.next() {
         let (style, status) =
             if hook.status == HookStatus::Attached { (good, "works") } else { (bad, "missing") };
         let method = hook.method.as_deref().unwrap_or("-");
-        let _ = writeln!(text, "  {:<22}{method:<12}{style}{status:<12}{style:#}{purpose}", hook.name);
+        let _ = writeln!(text, "  {:<30}{method:<12}{style}{status:<9}{style:#}{purpose}", hook.name);
         if let Some(reason) = hook.reason.as_ref().filter(|_| verbose || answer.can_run) {
-            let _ = writeln!(text, "      {reason}");
+            // Of hooks that are missing for the same reason, the last one has it.
+            if next.peek().is_none_or(|next| next.hook.reason.as_ref() != Some(reason)) {
+                let _ = writeln!(text, "      {reason}");
+            }
         }
     }
     if verbose {
+        left(&mut text, &answer.hooks);
         sizes(&mut text, &answer.hooks);
     }
-    text.push_str(if answer.can_run {
-        "\nzc run works here. What leaves by TCP is seen where a device is given it, mapped pages in the\n\
-         page table, direct I/O at the disk; other copies are inferred from the calls and the kinds of\n\
-         their ends, or unknown.\n"
-    } else {
-        "\nzc run does not work here.\n"
-    });
+    text.push_str(if answer.can_run { CAN_RUN } else { "\nzc run does not work here.\n" });
+    if answer.can_run {
+        text.push_str(if sees_inside(&answer.hooks) { SEES_INSIDE } else { SEES_NO_INSIDE });
+    }
     text
+}
+
+/// Hooks that are not used on this kernel, though nothing is missing without them.
+fn left(text: &mut String, hooks: &[HookAnswer]) {
+    let _ = writeln!(text, "\n  {:<34}BECAUSE", "NOT USED");
+    for HookAnswer { hook, .. } in hooks.iter().filter(|answer| answer.hook.status == HookStatus::Disabled) {
+        let _ = writeln!(text, "  {:<34}{}", hook.name, hook.reason.as_deref().unwrap_or("-"));
+    }
 }
 
 /// The hooks that are used on this kernel, whatever is asked for.

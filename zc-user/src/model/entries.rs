@@ -15,6 +15,7 @@ use zc_common::{
 use super::{
     copies::{Copies, EndKind, Reported, cloned, infer, received_zerocopy},
     direct::Direct,
+    inside::Inside,
     pages::Pages,
     reason::Reason,
     report::Via,
@@ -203,6 +204,20 @@ impl EntryKey {
         {
             return copies;
         }
+        let inside = Inside {
+            path: self.path,
+            source,
+            destination,
+            bytes: entry.bytes,
+            copied: entry.copied,
+            by_reference: entry.by_reference,
+            came_by_reference: entry.filled_by_device,
+        };
+        if !self.has_legs()
+            && let Some(copies) = inside.copies()
+        {
+            return copies;
+        }
         let mut copies = if self.has_legs() && (source.direct || destination.direct) {
             Direct {
                 path: self.path,
@@ -343,6 +358,10 @@ impl Entries {
             leg.bytes = leg.bytes.saturating_sub(want.bytes);
             // Which of its bytes were taken is not known.
             leg.by_reference = leg.by_reference.saturating_sub(want.bytes);
+            // Of a read, they are beside its bytes.
+            if key.path != Path::Read {
+                leg.copied = leg.copied.saturating_sub(want.bytes);
+            }
             // Every call that was taken had moved bytes: it was a transfer.
             leg.transfers = leg.transfers.saturating_sub(want.transfers);
             leg.own.subtract(&want.taken);

@@ -9,6 +9,7 @@ mod entries;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod flows;
+pub mod inside;
 mod names;
 mod nullable;
 mod pages;

@@ -20,6 +20,8 @@ pub enum Reason {
     ReceivedPages,
     /// Pages that a device was given.
     HandedOn,
+    /// Pages that a pipe or a Unix socket was given.
+    PassedOn,
     /// Pages of files in the process's memory.
     Mapped,
     /// Pages of files that the process has copies of.
@@ -84,12 +86,13 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::NoBytes,
         Self::ByDevice,
         Self::Cloned,
         Self::ReceivedPages,
         Self::HandedOn,
+        Self::PassedOn,
         Self::Mapped,
         Self::CopyOnWrite,
         Self::ReadIntoMemory,
@@ -140,6 +143,7 @@ impl Reason {
             Self::SoftwareTls => "software TLS: the processor encrypts or decrypts into other memory",
             Self::ZerocopyCopied => "the kernel reports MSG_ZEROCOPY data as copied",
             Self::HandedOn => "pages were handed to the device by reference",
+            Self::PassedOn => "pages were handed to the pipe or socket by reference",
             Self::CopiedIntoSocket => "the socket took a copy of the pages",
             Self::Flattened => "flattened: something on the way wanted the bytes in one piece",
             Self::NoScatterGather => "device without scatter-gather",
@@ -167,6 +171,11 @@ impl Reason {
             }
             Self::ZerocopyUnreported => "not witnessed: no report on MSG_ZEROCOPY data was seen",
         }
+    }
+
+    /// Whether functions inside the kernel would say it, where they can be seen.
+    pub const fn is_inside(self) -> bool {
+        matches!(self, Self::CopyFileRange | Self::Sendfile | Self::Splice)
     }
 
     /// What a user can do about it, in a few words.
@@ -217,6 +226,7 @@ impl Reason {
             }
             Self::NoBytes
             | Self::HandedOn
+            | Self::PassedOn
             | Self::ByDevice
             | Self::Cloned
             | Self::ReceivedPages

@@ -10,7 +10,10 @@ use serde::Serialize;
 use zc_common::path::{Kind, Path};
 
 use self::looked::Looked;
-use super::report::{Hook, HookStatus, Report};
+use super::{
+    inside,
+    report::{Hook, HookStatus, Report},
+};
 
 mod answer;
 mod looked;
@@ -127,7 +130,7 @@ fn is_needed(hook: &Hook, selection: &Selection, expectation: Expectation) -> bo
     match hook.status {
         HookStatus::Attached => false,
         HookStatus::Disabled => HOOKS_OF_PAGES.contains(&name) && has_pages(),
-        HookStatus::Unavailable if HOOKS_OF_NUMBERS.contains(&name) => false,
+        HookStatus::Unavailable if HOOKS_OF_NUMBERS.contains(&name) || inside::HOOKS.contains(&name) => false,
         HookStatus::Unavailable if HOOKS_OF_PAGES.contains(&name) => has_pages(),
         // That copies are no more than so many bytes is not changed by what was not copied.
         HookStatus::Unavailable if name == HOOK_OF_MAPPED_PAGES => {

@@ -7,6 +7,7 @@ use std::path::Path;
 use zc_common::config::Offsets;
 
 use self::types::{Types, Wanted};
+use super::plan;
 
 /// Where the kernel shows its own types (`CONFIG_DEBUG_INFO_BTF`, Linux 5.4).
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -60,6 +61,27 @@ pub struct Layout {
     pub cast: Option<Cast>,
     /// How programs keep other threads off their CPU, where this kernel does not do so by itself.
     pub preemption: Option<Preemption>,
+    /// Which of [`plan::functions`] this kernel has, in their order, from the lowest bit on.
+    pub functions: u32,
+}
+
+impl Layout {
+    /// Whether the kernel has a function, if it is one of [`plan::functions`].
+    pub fn has_function(&self, name: &str) -> bool {
+        let index = plan::functions().position(|function| function == name);
+        index.is_some_and(|index| self.functions >> index & 1 != 0)
+    }
+
+    /// The same, with exactly these functions.
+    #[cfg(test)]
+    pub(crate) fn with_functions(self, names: &[&str]) -> Self {
+        Self { functions: bits(|function| names.contains(&function)), ..self }
+    }
+}
+
+/// A bit for each function that is there.
+fn bits(is_there: impl Fn(&str) -> bool) -> u32 {
+    plan::functions().enumerate().map(|(index, function)| u32::from(is_there(function)) << index).sum()
 }
 
 /// `bpf_rdonly_cast` (Linux 6.2).
@@ -107,10 +129,12 @@ pub fn read_layout(path: &Path) -> Result<Layout, BtfError> {
         MEMBERS.iter().chain(OPTIONAL).map(|&(structure, ..)| structure).collect();
     structures.extend([WORD, PREEMPTIBLE.0]);
     let enumerations: Vec<&str> = ENUMERATORS.iter().map(|&(enumeration, ..)| enumeration).collect();
+    let functions: Vec<&str> =
+        [CAST, PREEMPT_DISABLE, PREEMPT_ENABLE].into_iter().chain(plan::functions()).collect();
     let wanted = Wanted {
         structures: &structures,
         typedefs: &[RING_COMPLETE, RING_SUBMIT],
-        functions: &[CAST, PREEMPT_DISABLE, PREEMPT_ENABLE],
+        functions: &functions,
         enumerations: &enumerations,
     };
     let types =
@@ -136,7 +160,8 @@ pub fn read_layout(path: &Path) -> Result<Layout, BtfError> {
     let preemption = types.function(PREEMPT_DISABLE).zip(types.function(PREEMPT_ENABLE));
     let preemption =
         preemption.filter(|_| is_preemptible).map(|(disable, enable)| Preemption { disable, enable });
-    Ok(Layout { offsets, ring_arguments, has_submit_sqe, cast, preemption })
+    let functions = bits(|function| types.function(function).is_some());
+    Ok(Layout { offsets, ring_arguments, has_submit_sqe, cast, preemption, functions })
 }
 
 type Field = fn(&mut Offsets) -> &mut u32;
@@ -319,12 +344,16 @@ const OPTIONAL: &[(&str, &str, Field)] = members![
     "io_sr_msg"."buf" => io_sr_msg_buf,
     "io_sr_msg"."done_io" => io_sr_msg_done_io,
     "io_sr_msg"."flags" => io_sr_msg_flags,
+    "iov_iter"."iter_type" => iterator_type,
     "io_async_msghdr"."msg.msg_iter.iter_type" => io_async_msghdr_msg_msg_iter_iter_type,
     "io_async_msghdr"."msg.msg_iter.ubuf" => io_async_msghdr_msg_msg_iter_ubuf,
 ];
 
 /// Values of enumerations; all ones where the kernel does not have it.
-const ENUMERATORS: &[(&str, &str, Field)] = members!["sock_flags"."SOCK_ZEROCOPY" => sock_zerocopy_bit];
+const ENUMERATORS: &[(&str, &str, Field)] = members![
+    "sock_flags"."SOCK_ZEROCOPY" => sock_zerocopy_bit,
+    "iter_type"."ITER_PIPE" => iterator_pipe,
+];
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,8 @@ pub enum Method {
     TpBtf,
     /// Stable tracepoints through perf events.
     Tracepoint,
+    /// A function of the kernel, when it has returned (Linux 5.5).
+    Fexit,
 }
 
 impl Method {
@@ -15,6 +17,7 @@ impl Method {
         match self {
             Self::TpBtf => "tp_btf",
             Self::Tracepoint => "tracepoint",
+            Self::Fexit => "fexit",
         }
     }
 }
@@ -41,6 +44,10 @@ pub enum On {
     Unpreempted(&'static str),
     /// Where programs of the other methods could be preempted (Linux 7.0).
     Preempted,
+    /// Where the kernel has the function. Elsewhere the hook of this name takes its place.
+    With(&'static str),
+    /// Where the kernel does not have this function, as it did the same in another way then.
+    Without(&'static str),
 }
 
 /// One hook.
@@ -53,7 +60,7 @@ pub struct Hook {
     /// How it is attached.
     pub method: Method,
     /// Where it is attached: one tracepoint, by its name and by the one that it had before; stable ones, each after its
-    /// category when that is not `syscalls`.
+    /// category when that is not `syscalls`; one function.
     pub targets: &'static [&'static str],
     /// When.
     pub when: When,
@@ -280,6 +287,96 @@ pub const HOOKS: &[Hook] = &[
         purpose: "pages of files that are mapped around a touched one",
     },
     Hook {
+        name: "generic_perform_write",
+        program: "zc_written",
+        method: Method::Fexit,
+        targets: &["generic_perform_write"],
+        when: When::Always,
+        on: On::All,
+        required: false,
+        purpose: "copies to files by sendfile, splice and copy_file_range",
+    },
+    Hook {
+        name: "iomap_file_buffered_write",
+        program: "zc_written_iomap",
+        method: Method::Fexit,
+        targets: &["iomap_file_buffered_write"],
+        when: When::Always,
+        on: On::All,
+        required: false,
+        purpose: "the same on file systems such as XFS",
+    },
+    Hook {
+        name: "filemap_splice_read",
+        program: "zc_came_file",
+        method: Method::Fexit,
+        targets: &["filemap_splice_read"],
+        when: When::Always,
+        on: On::With("filemap_read"),
+        required: false,
+        purpose: "pages of files that such calls take by reference",
+    },
+    Hook {
+        name: "filemap_read",
+        program: "zc_came_iterator",
+        method: Method::Fexit,
+        targets: &["filemap_read"],
+        when: When::Always,
+        on: On::Without("filemap_splice_read"),
+        required: false,
+        purpose: "pages of files that such calls take by reference",
+    },
+    Hook {
+        name: "shmem_file_splice_read",
+        program: "zc_came_shmem",
+        method: Method::Fexit,
+        targets: &["shmem_file_splice_read"],
+        when: When::Always,
+        on: On::With("shmem_file_read_iter"),
+        required: false,
+        purpose: "the same on tmpfs",
+    },
+    Hook {
+        name: "shmem_file_read_iter",
+        program: "zc_came_shmem_iterator",
+        method: Method::Fexit,
+        targets: &["shmem_file_read_iter"],
+        when: When::Always,
+        on: On::Without("shmem_file_splice_read"),
+        required: false,
+        purpose: "the same on tmpfs",
+    },
+    Hook {
+        name: "skb_splice_from_iter",
+        program: "zc_handed",
+        method: Method::Fexit,
+        targets: &["skb_splice_from_iter"],
+        when: When::Always,
+        on: On::With("skb_append_pagefrags"),
+        required: false,
+        purpose: "pages that Unix sockets take by reference",
+    },
+    Hook {
+        name: "skb_append_pagefrags",
+        program: "zc_handed_page",
+        method: Method::Fexit,
+        targets: &["skb_append_pagefrags"],
+        when: When::Always,
+        on: On::Without("skb_splice_from_iter"),
+        required: false,
+        purpose: "pages that Unix sockets take by reference",
+    },
+    Hook {
+        name: "generic_remap_file_range_prep",
+        program: "zc_shared",
+        method: Method::Fexit,
+        targets: &["generic_remap_file_range_prep"],
+        when: When::Always,
+        on: On::All,
+        required: false,
+        purpose: "extents that copy_file_range shares (reflinks)",
+    },
+    Hook {
         name: "sched_process_exec",
         program: "zc_exec",
         method: Method::TpBtf,
@@ -312,6 +409,22 @@ mod tests {
             assert_eq!(ends.iter().filter(|hook| hook.when == when).count(), 1);
         }
         assert_eq!(ends.iter().filter(|hook| hook.on == On::Preempted).count(), 1);
+    }
+
+    #[test]
+    fn a_function_has_another_in_its_place_exactly_where_it_is_missing() {
+        let named = |name: &str| HOOKS.iter().find(|hook| hook.name == name).expect("a hook");
+        for hook in HOOKS {
+            if let On::With(other) = hook.on {
+                assert_eq!((named(other).on, named(other).purpose), (On::Without(hook.name), hook.purpose));
+            }
+            if let On::Without(other) = hook.on {
+                assert_eq!(named(other).on, On::With(hook.name));
+            }
+            if hook.method == Method::Fexit {
+                assert_eq!((hook.targets, hook.required), (&[hook.name][..], false), "{}", hook.name);
+            }
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, Program, ProgramError, TracePoint},
+    programs::{BtfTracePoint, FExit, Program, ProgramError, TracePoint},
 };
 
 use super::{
@@ -48,7 +48,7 @@ pub(super) fn load_programs(
                 // one after the other.
                 let next = || lock(&work).pop();
                 while let Some((hook, program)) = next() {
-                    let result = load_program(program, btf, target(hook, layout));
+                    let result = load_program(program, btf, hook.method, target(hook, layout));
                     lock(&results).insert(hook.program, result);
                 }
             });
@@ -62,22 +62,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The tracepoint of a typed program, by the name that it has on this kernel.
-fn target(hook: &Hook, layout: &Layout) -> Option<&'static str> {
-    match (hook.method, hook.targets) {
-        (Method::TpBtf, [_, former]) if layout.has_submit_sqe => Some(former),
-        (Method::TpBtf, [name, ..]) => Some(name),
-        _ => None,
+/// What a typed program is for, by the name that it has on this kernel.
+fn target(hook: &Hook, layout: &Layout) -> &'static str {
+    match hook.targets {
+        [_, former] if hook.method == Method::TpBtf && layout.has_submit_sqe => former,
+        [name, ..] => name,
+        [] => hook.name,
     }
 }
 
-fn load_program(program: &mut Program, btf: &Btf, target: Option<&str>) -> Result<(), ProgramError> {
-    if let Some(target) = target {
-        let program: &mut BtfTracePoint = program.try_into()?;
-        program.load(target, btf)
-    } else {
-        let program: &mut TracePoint = program.try_into()?;
-        program.load()
+fn load_program(program: &mut Program, btf: &Btf, method: Method, target: &str) -> Result<(), ProgramError> {
+    match method {
+        Method::TpBtf => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            program.load(target, btf)
+        }
+        Method::Fexit => {
+            let program: &mut FExit = program.try_into()?;
+            program.load(target, btf)
+        }
+        Method::Tracepoint => {
+            let program: &mut TracePoint = program.try_into()?;
+            program.load()
+        }
     }
 }
 
@@ -90,6 +97,10 @@ impl Loaded {
         match hook.method {
             Method::TpBtf => {
                 let program: &mut BtfTracePoint = program.try_into()?;
+                program.attach()?;
+            }
+            Method::Fexit => {
+                let program: &mut FExit = program.try_into()?;
                 program.attach()?;
             }
             Method::Tracepoint => {

@@ -5,6 +5,7 @@ pub mod facts;
 pub mod hook;
 mod load;
 mod object;
+mod plan;
 mod prime;
 pub mod session;
 pub mod size;

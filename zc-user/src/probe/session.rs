@@ -18,7 +18,6 @@ use zc_common::{
         EVENTS, FLOWS_DEFAULT, OBJECTS, OBJECTS_DEFAULT, PAIR_SETS_DEFAULT, PAIRS, PROCESSES,
         RING_BYTES_DEFAULT, ROWS, ROWS_DEFAULT, SESSION, THREADS, THREADS_DEFAULT,
     },
-    ring::Form,
     session::Session as SessionValue,
     transmission::{LEFT_OUT, STREAMS_MAX},
 };
@@ -27,9 +26,10 @@ use super::{
     OBJECT,
     btf::{self, BtfError, Layout},
     facts,
-    hook::{HOOKS, Hook, Method, On, When},
+    hook::{HOOKS, Hook, Method},
     load::{Loaded, chain, load_programs, refusal},
     object,
+    plan::{Step, Wishes, sees_transmissions, step},
     prime::prime,
     size::Size,
 };
@@ -135,7 +135,7 @@ impl HookState {
         let (status, reason) = match &self.status {
             Status::Attached => (HookStatus::Attached, None),
             Status::Unavailable(reason) => (HookStatus::Unavailable, Some(reason.clone())),
-            Status::Disabled(reason) => (HookStatus::Disabled, Some((*reason).to_owned())),
+            Status::Disabled(reason) => (HookStatus::Disabled, Some(reason.clone())),
         };
         let method = (status == HookStatus::Attached).then(|| self.method.name().to_owned());
         report::Hook { name: self.hook.to_owned(), method, status, reason }
@@ -158,8 +158,8 @@ pub enum Status {
     Attached,
     /// It does not, for this reason.
     Unavailable(String),
-    /// It was not wanted; this says how to want it.
-    Disabled(&'static str),
+    /// It was not wanted, or another one sees the same, for this reason.
+    Disabled(String),
 }
 
 /// Loaded and attached programs; dropping it takes them away.
@@ -177,17 +177,15 @@ impl Session {
     pub fn start(options: &Options) -> Result<Self, SessionError> {
         let (mut ebpf, btf, layout) = load(options)?;
         let mut hooks = Vec::with_capacity(HOOKS.len());
-        let mut loaded = load_programs(&mut ebpf, &btf, &layout, |hook| {
-            unwanted(hook, options, &layout).is_none() && useless(hook, &layout).is_none()
-        });
+        let Options { count_calls, count_faults, .. } = *options;
+        let step = |hook: &Hook| step(hook, Some(Wishes { count_calls, count_faults }), &layout);
+        let mut loaded = load_programs(&mut ebpf, &btf, &layout, |hook| step(hook) == Step::Try);
         prime(&mut ebpf);
         for hook in HOOKS {
-            let status = match unwanted(hook, options, &layout) {
-                Some(reason) => Status::Disabled(reason),
-                None => match useless(hook, &layout) {
-                    Some(reason) => Status::Unavailable(reason.to_owned()),
-                    None => attach(&mut loaded, &mut ebpf, hook)?,
-                },
+            let status = match step(hook) {
+                Step::Leave(reason) => Status::Disabled(reason.into_owned()),
+                Step::Cannot(reason) => Status::Unavailable(reason.into_owned()),
+                Step::Try => attach(&mut loaded, &mut ebpf, hook)?,
             };
             hooks.push(HookState { hook: hook.name, method: hook.method, status });
         }
@@ -216,6 +214,7 @@ impl Session {
             let unloaded = match self.ebpf.program_mut(hook.program) {
                 Some(Program::BtfTracePoint(program)) => program.unload(),
                 Some(Program::TracePoint(program)) => program.unload(),
+                Some(Program::FExit(program)) => program.unload(),
                 _ => Ok(()),
             };
             // What was never loaded cannot be unloaded, and that is all that can go wrong.
@@ -252,9 +251,8 @@ pub fn try_all() -> Vec<Trial> {
     let loaded = load(&options);
     let (mut programs, refused) = match loaded {
         Ok((mut ebpf, btf, layout)) => {
-            let loaded = load_programs(&mut ebpf, &btf, &layout, |hook| {
-                elsewhere(hook, &layout).is_none() && useless(hook, &layout).is_none()
-            });
+            let loaded =
+                load_programs(&mut ebpf, &btf, &layout, |hook| step(hook, None, &layout) == Step::Try);
             (Some((ebpf, loaded, layout)), String::new())
         }
         Err(error) => (None, error.to_string()),
@@ -262,10 +260,10 @@ pub fn try_all() -> Vec<Trial> {
     let try_one = |hook: &Hook| {
         let status = match &mut programs {
             None => Status::Unavailable(refused.clone()),
-            Some((ebpf, loaded, layout)) => match (elsewhere(hook, layout), useless(hook, layout)) {
-                (Some(reason), _) => Status::Disabled(reason),
-                (None, Some(reason)) => Status::Unavailable(reason.to_owned()),
-                (None, None) => match loaded.attach(ebpf, hook) {
+            Some((ebpf, loaded, layout)) => match step(hook, None, layout) {
+                Step::Leave(reason) => Status::Disabled(reason.into_owned()),
+                Step::Cannot(reason) => Status::Unavailable(reason.into_owned()),
+                Step::Try => match loaded.attach(ebpf, hook) {
                     Ok(()) => Status::Attached,
                     Err(error) => Status::Unavailable(refusal(&error)),
                 },
@@ -347,79 +345,6 @@ fn attach(loaded: &mut Loaded, ebpf: &mut Ebpf, hook: &Hook) -> Result<Status, S
         }
         Err(error) => Ok(Status::Unavailable(refusal(&error))),
     }
-}
-
-/// Why another hook sees the same on this kernel, when it does.
-fn elsewhere(hook: &Hook, layout: &Layout) -> Option<&'static str> {
-    match hook.on {
-        On::Unpreempted(_) if layout.preemption.is_some() => {
-            Some("its program could be preempted on this kernel; another hook sees the same")
-        }
-        On::Preempted if layout.preemption.is_none() => Some("this kernel preempts no programs"),
-        _ => None,
-    }
-}
-
-/// Why a hook is left out, when it is.
-fn unwanted(hook: &Hook, options: &Options, layout: &Layout) -> Option<&'static str> {
-    if let Some(reason) = elsewhere(hook, layout) {
-        return Some(reason);
-    }
-    match hook.when {
-        When::CountingCalls if !options.count_calls => Some("calls of every kind are not counted"),
-        When::DataCallsOnly if options.count_calls => Some("sys_exit sees all calls"),
-        When::CountingFaults if !options.count_faults => Some("page faults are not counted"),
-        _ => None,
-    }
-}
-
-/// Why this kernel gives a hook nothing to look at, when it does not.
-fn useless(hook: &Hook, layout: &Layout) -> Option<&'static str> {
-    let Layout { offsets, ring_arguments, .. } = layout;
-    match hook.name {
-        "block_bio_queue" if offsets.task_ioac_read_bytes == 0 => Some(
-            "this kernel does not count what storage delivers for a task; it was built without CONFIG_TASK_IO_ACCOUNTING",
-        ),
-        "inet_sk_error_report" if offsets.sock_sk_zckey == 0 || offsets.ubuf_id == 0 => Some(
-            "this kernel's types do not tell how sends with MSG_ZEROCOPY are numbered; Linux 6.0 and newer do",
-        ),
-        "net_dev_start_xmit" | "inet_sock_set_state" if !sees_transmissions(layout) => Some(
-            "this kernel's types do not tell what is in the buffers that devices are given; please report this",
-        ),
-        name if name.starts_with("io_uring") && offsets.io_kiocb_opcode == 0 => {
-            Some("this kernel has no io_uring; it was built without CONFIG_IO_URING")
-        }
-        "io_uring_complete" if Form::of(*ring_arguments).is_none() => {
-            Some("this kernel passes completions in a form that zc does not know; please report this")
-        }
-        _ => None,
-    }
-}
-
-/// Whether everything is known that it takes to tell what devices are given.
-fn sees_transmissions(layout: &Layout) -> bool {
-    let at = &layout.offsets;
-    let members = [
-        at.sock_skc_state,
-        at.sock_sk_lock_owned,
-        at.tcp_write_seq,
-        at.skb_sk,
-        at.skb_head,
-        at.skb_end,
-        at.skb_len,
-        at.skb_data_len,
-        at.skb_data,
-        at.skb_transport_header,
-        at.skb_shared_nr_frags,
-        at.skb_shared_frags,
-        at.device_features,
-        at.device_ptype_all,
-        at.device_rtnl_link_ops,
-        at.link_kind,
-        at.page_compound_head,
-        at.page_mapping,
-    ];
-    members.iter().all(|&offset| offset != 0)
 }
 
 /// The PID namespace of this process, as `bpf_get_ns_current_pid_tgid` wants it named.

@@ -8,6 +8,7 @@ use super::{
     table::WIDTH,
 };
 use crate::model::{
+    inside,
     reason::Reason,
     report::{HookStatus, Report, Sampling},
 };
@@ -73,14 +74,26 @@ pub(super) fn sampled(sampling: Sampling) -> String {
     format!("sampled: one connection in {} was looked at as it sent", sampling.connections_one_in)
 }
 
-/// A line for each hook that could not be attached.
+/// A line for each hook that could not be attached. Of those on functions inside the kernel one for each reason, and only
+/// when there is a row that they would have been for.
 pub(super) fn missing(report: &Report) -> Vec<String> {
-    let hooks = report.hooks.iter().filter(|hook| hook.status == HookStatus::Unavailable);
-    let line = |name: &str, reason: Option<&str>| {
+    let unavailable = report.hooks.iter().filter(|hook| hook.status == HookStatus::Unavailable);
+    let (functions, others): (Vec<_>, Vec<_>) =
+        unavailable.partition(|hook| inside::HOOKS.contains(&hook.name.as_str()));
+    let line = |names: &str, reason: Option<&str>| {
         let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-        wrap(&human::printable(&format!("missing: {name}{reason}")), WIDTH, "    ")
+        wrap(&human::printable(&format!("missing: {names}{reason}")), WIDTH, "    ")
     };
-    hooks.map(|hook| line(&hook.name, hook.reason.as_deref())).collect()
+    let mut lines: Vec<_> = others.into_iter().map(|hook| line(&hook.name, hook.reason.as_deref())).collect();
+    let mut rows = report.processes.iter().flat_map(|process| &process.paths);
+    if rows.any(|row| row.figures.reason.is_some_and(Reason::is_inside)) {
+        let mut by_reason = BTreeMap::<_, Vec<_>>::new();
+        for hook in functions {
+            by_reason.entry(hook.reason.as_deref()).or_default().push(hook.name.as_str());
+        }
+        lines.extend(by_reason.iter().map(|(reason, names)| line(&names.join(", "), *reason)));
+    }
+    lines
 }
 
 /// How each hook is attached.

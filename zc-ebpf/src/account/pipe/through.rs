@@ -167,6 +167,8 @@ extern "C" fn zc_pipe_part(thread: *mut Thread, run: *mut Move) -> u64 {
     entry.key.flags = segment.source.flags | run.flags as u8 & !SOURCE_FLAGS;
     entry.key.through = through(segment);
     entry.bytes = segment.bytes;
+    entry.copied = segment.bytes & run.copied;
+    entry.by_reference = segment.bytes & run.by_reference;
     entry.taken_calls = segment.source.calls;
     entry.taken = costs_of(&segment.source);
     row::add(thread, entry);
@@ -197,6 +199,8 @@ extern "C" fn zc_pipe_rest(thread: *mut Thread, run: *mut Move) -> u64 {
     entry.key.flags = run.flags as u8;
     entry.key.through = 0;
     entry.bytes = bytes;
+    entry.copied = bytes & run.copied;
+    entry.by_reference = bytes & run.by_reference;
     entry.taken_calls = 0;
     entry.taken = CallCosts::NONE;
     run.count_leg(thread);
@@ -305,6 +309,7 @@ extern "C" fn zc_pipe_late(thread: *mut Thread, run: *mut Move) -> u64 {
     entry.key.destination = early.source.object;
     entry.key.flags = segment.source.flags | early.source.flags & !SOURCE_FLAGS | SPECIAL;
     entry.key.through = through(segment);
+    entry.copied = 0;
     entry.by_reference = 0;
     entry.bytes = early.bytes;
     entry.calls = early.source.calls;
