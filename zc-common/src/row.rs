@@ -152,6 +152,8 @@ pub const VALUE_CALLS_COUNTED: u32 = 1;
 pub const VALUE_FAULTS_COUNTED: u32 = 2;
 /// In a totals row: the kernel counts what storage delivers for a task, `own.device_read_bytes` is valid.
 pub const VALUE_STORAGE_COUNTED: u32 = 4;
+/// In a row of reads from sockets: of at least one call, not exactly its bytes were seen to be copied.
+pub const VALUE_COPY_UNSEEN: u32 = 8;
 
 impl Costs {
     /// Nothing.

@@ -56,6 +56,9 @@ pub struct Thread {
     pub sent_bytes: u32,
     /// What was seen inside the kernel of the call in progress.
     pub inside: Inside,
+    /// Bytes that were seen to be copied out of buffers of sockets for the call in progress, before the thread was last switched
+    /// away from its CPU.
+    pub received: u64,
     /// The thread's rows: first of a list linked through [`crate::row::RowValue::next`].
     pub rows: RowKey,
     /// What was added lately and is not in `ROWS` yet, by path.
@@ -97,8 +100,8 @@ pub struct Recent {
     pub bytes: u64,
     /// System calls.
     pub calls: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// `VALUE_*` of the row.
+    pub flags: u32,
 }
 
 impl Recent {
@@ -112,12 +115,12 @@ impl Recent {
         transfers: 0,
         bytes: 0,
         calls: 0,
-        reserved: 0,
+        flags: 0,
     };
 
     /// The row's key and what is to be added to it, when there is anything.
     pub fn pending(&self, thread: &Thread, tid: u32) -> Option<(RowKey, RowValue)> {
-        if self.bytes == 0 && self.calls == 0 {
+        if self.bytes == 0 && self.calls == 0 && self.flags == 0 {
             return None;
         }
         let [path, source_kind, destination_kind, flags] = self.what.to_ne_bytes();
@@ -135,6 +138,7 @@ impl Recent {
         };
         let value = RowValue {
             tgid: thread.tgid,
+            flags: self.flags,
             process_start_ns: thread.process_start_ns,
             bytes: self.bytes,
             transfers: self.transfers.into(),
@@ -171,13 +175,14 @@ pub struct Descriptor {
 assert_layout!(Descriptor, 40, [u64, u64, u64, u32, i32, u32, u8, [u8; 3]]);
 assert_layout!(
     Thread,
-    72 + 48 + 16 + 24 + 32 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 16 + 128 + 32 * MAPPINGS,
+    72 + 48 + 16 + 24 + 32 + 8 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 16 + 128 + 32 * MAPPINGS,
     [
         [u64; 9],
         Costs,
         [u64; 2],
         [u32; 6],
         Inside,
+        u64,
         RowKey,
         [Recent; RECENT],
         [Descriptor; DESCRIPTORS],
@@ -201,6 +206,15 @@ pub const fn memory_id(tgid: u32, process_start_ns: u64, exec_id: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_noted_of_a_row_is_not_forgotten_when_nothing_was_moved() {
+        let thread = Thread { tgid: 7, ..Thread::default() };
+        assert_eq!(Recent::NONE.pending(&thread, 8), None);
+        let noted = Recent { flags: 8, ..Recent::NONE };
+        let (_, value) = noted.pending(&thread, 8).expect("something to add");
+        assert_eq!((value.flags, value.bytes, value.tgid), (8, 0, 7));
+    }
 
     #[test]
     fn memory_of_a_process_changes_with_exec_and_with_the_process() {

@@ -175,6 +175,12 @@ pub(crate) fn hands_on(number: u64) -> bool {
     matches!(number, 40 | 275 | 276 | 278 | 326)
 }
 
+/// Calls that put bytes of sockets into memory: read, readv, recvfrom, recvmsg, preadv2, recvmmsg.
+#[inline(always)]
+pub(crate) fn receives(number: u64) -> bool {
+    matches!(number, 0 | 19 | 45 | 47 | 327 | 299)
+}
+
 /// execve, execveat.
 #[inline(always)]
 pub(crate) fn is_exec(number: u64) -> bool {

@@ -9,7 +9,7 @@ use zc_common::{
     loss::Loss,
     maps::FLOWS_DEFAULT,
     path::{Path, sends_plainly},
-    row::{Costs, DIRECT_DESTINATION, DIRECT_SOURCE, RowKey, RowValue, SPECIAL},
+    row::{Costs, DIRECT_DESTINATION, DIRECT_SOURCE, RowKey, RowValue, SPECIAL, VALUE_COPY_UNSEEN},
     thread::{RECENT, Recent, Thread},
 };
 
@@ -112,6 +112,12 @@ pub(crate) fn add(thread: *mut Thread, entry: &mut Entry) -> bool {
     added
 }
 
+/// Says of the row of a path that was added to last that not all of its copies were seen.
+#[inline(always)]
+pub(crate) fn mark_unseen(thread: *mut Thread, path: Path) {
+    recent_of(thread, path as u8).flags |= VALUE_COPY_UNSEEN;
+}
+
 const CALLS_MAX: u32 = 1 << 30;
 
 #[inline(always)]
@@ -128,6 +134,7 @@ fn settle(thread: *mut Thread, tid: u32, recent: &mut Recent) {
     recent.transfers = 0;
     recent.calls = 0;
     recent.taken_calls = 0;
+    recent.flags = 0;
     let Some(row) = ROWS.get_ptr_mut(&key) else {
         // The row was there when the thread began to keep it at hand, and only its end takes it away.
         lose(Loss::RowsFull);
@@ -135,6 +142,7 @@ fn settle(thread: *mut Thread, tid: u32, recent: &mut Recent) {
     };
     // SAFETY: map memory, only this thread's.
     unsafe {
+        (*row).flags |= pending.flags;
         (*row).bytes += pending.bytes;
         (*row).transfers += pending.transfers;
         (*row).own.calls += pending.own.calls;

@@ -37,6 +37,7 @@ static EMPTY: Thread = Thread {
     sent_parts: 0,
     sent_bytes: 0,
     inside: Inside::NONE,
+    received: 0,
     rows: RowKey::NONE,
     recent: [Recent::NONE; RECENT],
     descriptors: [Descriptor {

@@ -13,6 +13,7 @@ use super::{
     later::SENT,
     memory::{self, Memory},
     read_write::{read, write, write_as},
+    received,
 };
 use crate::{
     kernel::current,
@@ -129,7 +130,9 @@ extern "C" fn zc_peek_leg(thread: *mut Thread, leg: *const Leg) -> u64 {
         ..row::key(thread, current())
     };
     let mut entry = Entry { copied: leg.bytes, ..Entry::new(key, 0, leg.costs) };
-    row::add(thread, &mut entry);
+    if row::add(thread, &mut entry) && leg.calls != 0 {
+        received::settle(thread, key.tid, leg.bytes);
+    }
     if entry.key.source != leg.end.object {
         object::forget_name(thread, leg.fd);
     }

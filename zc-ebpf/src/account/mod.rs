@@ -11,6 +11,7 @@ mod message;
 pub(crate) mod pipe;
 pub(crate) mod read_write;
 mod receive;
+pub(crate) mod received;
 pub(crate) mod ring;
 mod transfer;
 pub(crate) mod transmission;

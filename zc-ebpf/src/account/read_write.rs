@@ -13,6 +13,7 @@ use super::{
     leg::Leg,
     memory::{self, Memory, Shape},
     pipe::any_pipe,
+    received,
 };
 use crate::{
     kernel::{Typed, current},
@@ -87,6 +88,10 @@ pub(super) fn read(thread: *mut Thread, task: Typed, leg: &Leg) -> u64 {
     let added = row::add(thread, &mut entry);
     if entry.key.source != from.object {
         object::forget_name(thread, leg.fd);
+    }
+    // What requests move is copied when they are done, and not seen here.
+    if leg.calls != 0 && received::is_seen_at(from.kind) && added {
+        received::settle(thread, key.tid, bytes);
     }
     // Bytes that are in no row must not come back as half of a pair.
     if bytes == 0 || !added {

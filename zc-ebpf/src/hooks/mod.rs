@@ -4,6 +4,7 @@ mod floor;
 mod inside;
 mod page_fault;
 mod process;
+mod received;
 mod ring;
 mod sched;
 mod storage;

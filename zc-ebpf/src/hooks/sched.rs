@@ -5,6 +5,7 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use super::process;
 use crate::{
+    account::received,
     fault,
     kernel::{Typed, typed},
     maps::is_traced,
@@ -33,6 +34,7 @@ pub(crate) fn zc_sched_switch(ctx: BtfTracePointContext) -> i32 {
         // It may end after its process, and is known by its state alone then.
         thread::find_or_create(task, tgid);
     }
+    received::keep(task);
     let preempted = ctx.arg::<u64>(0) & 0xFF != 0;
     let voluntary = !preempted && state != 0;
     if let Some(thread) = thread::touch(task) {

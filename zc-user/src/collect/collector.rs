@@ -92,6 +92,7 @@ impl Collector {
             switches: self.session.has("sched_switch"),
             faults: self.session.has("page_fault_kernel"),
             storage: self.session.has("block_bio_queue"),
+            received: self.session.has("skb_copy_datagram_iovec") && self.session.has("sched_switch"),
         };
         let seconds = self.since.elapsed().as_secs_f64();
         // What ends from here on is not seen any more, and nothing that was seen is seen twice.

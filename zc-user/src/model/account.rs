@@ -102,7 +102,7 @@ fn ledgers(samples: &Samples) -> (BTreeMap<ProcessKey, Ledger<'_>>, u64) {
             ended.insert((totals.tid, totals.thread_start_ns));
             ledger.totals.add(&totals);
         } else if let Some(key) = EntryKey::of(&row.key) {
-            ledger.entries.add(key, &row.value, &row.seen);
+            ledger.entries.add(key, &row.value, &row.seen, samples.counted.received);
         } else {
             rows_unknown += 1;
         }

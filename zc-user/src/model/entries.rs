@@ -8,7 +8,7 @@ use zc_common::{
     row::{
         AIO_DESTINATION, AIO_SOURCE, Costs, DIRECT_DESTINATION, DIRECT_SOURCE, MAPPED_SOURCE,
         MESSAGE_DESTINATION, MESSAGE_SOURCE, RING_DESTINATION, RING_SOURCE, RowKey, RowValue, SOURCE_FLAGS,
-        SPECIAL, THROUGH_UNNAMED,
+        SPECIAL, THROUGH_UNNAMED, VALUE_COPY_UNSEEN,
     },
 };
 
@@ -18,7 +18,7 @@ use super::{
     inside::Inside,
     pages::Pages,
     reason::Reason,
-    report::Via,
+    report::{Evidence, Via},
     seen::{HandedOn, Seen, copied_on, leaves_by, left_out, sent_zerocopy},
     tls::Encrypted,
 };
@@ -233,6 +233,9 @@ impl EntryKey {
         };
         if self.path == Path::Read {
             copies.add_peeked(entry.copied);
+            if self.is_received() && !entry.copy_unseen && copies.unknown == 0 {
+                copies.evidence = Evidence::Witnessed;
+            }
         }
         if leaves_by(destination) {
             let is_leg = matches!(self.path, Path::Write | Path::MmapWrite);
@@ -245,6 +248,13 @@ impl EntryKey {
             copies.reason = copies.reason.max(Reason::ZerocopyNotSet);
         }
         copies
+    }
+
+    /// Whether bytes of this row were copied out of the buffers of a socket by calls.
+    const fn is_received(&self) -> bool {
+        // What is decrypted may be copied before that, or elsewhere.
+        let is_plain = matches!(self.source_tls, Tls::None);
+        is_plain && matches!(self.source_kind, Kind::Tcp | Kind::Udp | Kind::Unix) && !self.has(RING_SOURCE)
     }
 
     /// Whether bytes of this row go through user memory.
@@ -280,6 +290,8 @@ struct Entry {
     filled_by_device: bool,
     /// What was seen of them when they left.
     seen: Seen,
+    /// Of reads from sockets: not every copy was seen.
+    copy_unseen: bool,
     transfers: u64,
     own: Costs,
     taken: Costs,
@@ -310,8 +322,11 @@ pub(super) struct Sum {
 
 impl Entries {
     /// Adds the row of a thread.
-    pub(super) fn add(&mut self, key: EntryKey, value: &RowValue, seen: &Seen) {
+    ///
+    /// `sees_received` when it was seen what is copied out of sockets.
+    pub(super) fn add(&mut self, key: EntryKey, value: &RowValue, seen: &Seen, sees_received: bool) {
         let entry = self.rows.entry(key).or_default();
+        entry.copy_unseen |= !sees_received || value.flags & VALUE_COPY_UNSEEN != 0;
         entry.bytes += value.bytes;
         entry.copied += value.copied;
         entry.by_reference += value.by_reference;

@@ -49,6 +49,10 @@ pub struct Samples {
 
 /// Which costs of path rows were counted at all: what was not is null in the report, never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says whether a hook was there, and none depends on another"
+)]
 pub struct Counted {
     /// The scheduler's hook was there: context switches of rows.
     pub switches: bool,
@@ -57,6 +61,9 @@ pub struct Counted {
     /// The hook on storage was there: device reads of rows.
     #[serde(default)]
     pub storage: bool,
+    /// The hook on what is copied out of sockets was there: whether reads from them were seen to copy.
+    #[serde(default)]
+    pub received: bool,
 }
 
 impl Counted {
@@ -65,14 +72,16 @@ impl Counted {
     pub(super) fn by(self, via: Via) -> Self {
         match via {
             Via::Syscall => self,
-            Via::IoUring | Via::Aio => Self { switches: false, faults: false, storage: false },
+            Via::IoUring | Via::Aio => {
+                Self { switches: false, faults: false, storage: false, received: false }
+            }
         }
     }
 }
 
 impl Default for Counted {
     fn default() -> Self {
-        Self { switches: true, faults: true, storage: true }
+        Self { switches: true, faults: true, storage: true, received: false }
     }
 }
 

@@ -54,7 +54,8 @@ pub enum Outcome {
 }
 
 /// Hooks without which numbers are null or bytes unknown, but no transfer is missing.
-pub const HOOKS_OF_NUMBERS: [&str; 3] = ["sched_switch", "block_bio_queue", "inet_sk_error_report"];
+pub const HOOKS_OF_NUMBERS: [&str; 4] =
+    ["sched_switch", "block_bio_queue", "inet_sk_error_report", "skb_copy_datagram_iovec"];
 /// Hooks without which rows of mapped files are missing; they can be switched off.
 pub const HOOKS_OF_PAGES: [&str; 2] = ["page_fault_kernel", "page_fault_user"];
 /// The hook without which only pages that were mapped by reference are missing.

@@ -237,6 +237,16 @@ pub const HOOKS: &[Hook] = &[
         purpose: "what memory devices are given to send: copies or pages by reference",
     },
     Hook {
+        name: "skb_copy_datagram_iovec",
+        program: "zc_received",
+        method: Method::TpBtf,
+        targets: &["skb_copy_datagram_iovec"],
+        when: When::Always,
+        on: On::All,
+        required: false,
+        purpose: "what is copied to who reads from sockets",
+    },
+    Hook {
         name: "io_uring_complete",
         program: "zc_ring_complete",
         method: Method::TpBtf,

@@ -1,5 +1,7 @@
 //! The accounting against hand-made samples, and its conservation against random ones.
 
+mod inside;
+
 use proptest::prelude::*;
 use zc_common::{
     path::{Kind, Path},
@@ -191,7 +193,7 @@ fn what_storage_delivered_for_a_read_goes_with_its_pair() {
 #[test]
 fn what_was_not_counted_is_null_and_not_zero() {
     let mut samples = samples();
-    samples.counted = Counted { switches: false, faults: false, storage: false };
+    samples.counted = Counted { switches: false, faults: false, storage: false, received: false };
     samples.rows = vec![row(Path::Read, (Kind::File, 1), MEMORY, 7, 1)];
     let report = account(&samples, Tool::this());
     let process = &report.processes[0];
