@@ -46,7 +46,7 @@ fn report() -> Value {
         "tool": {"version": "0", "commit": null},
         "host": {"kernel": "6", "arch": "x86_64", "hostname": "h", "cpus": 2},
         "window": {"start": "2026-01-01T00:00:00Z", "seconds": 1.0},
-        "hooks": [],
+        "hooks": [], "sampling": null,
         "lost": LOST.iter().map(|name| ((*name).to_owned(), json!(0))).collect::<serde_json::Map<_, _>>(),
         "self": {"bpf_runs": null, "bpf_ns": null, "cpu_seconds": null, "rss_bytes": null},
         "processes": [{
@@ -61,12 +61,12 @@ fn report() -> Value {
             "pid": 7, "path": "read", "via": "syscall", "source": {"kind": "file", "name": "/in", "local": null},
             "destination": {"kind": "memory", "name": null, "local": null}, "bytes": 50, "transfers": 1, "syscalls": 1,
             "cpu_copied_bytes": 50, "by_reference_bytes": 0, "unknown_bytes": 0, "device_read_bytes": 0,
-            "mode_switches": 2, "page_faults": {"minor": 0, "major": 0, "copy_on_write": null}, "verdict": "copied"
+            "mode_switches": 2, "page_faults": {"minor": 0, "major": 0, "copy_on_write": null}, "verdict": "copied", "evidence": "inferred", "reason": null
         }, {
             "pid": 7, "path": "mmap", "via": "syscall", "source": {"kind": "file", "name": "/mapped", "local": null},
             "destination": {"kind": "memory", "name": null, "local": null}, "bytes": 28_672, "transfers": 5, "syscalls": 1,
             "cpu_copied_bytes": 4096, "by_reference_bytes": 24_576, "unknown_bytes": 0, "device_read_bytes": 4096,
-            "mode_switches": 10, "page_faults": {"minor": 3, "major": 1, "copy_on_write": 1}, "verdict": "mixed"
+            "mode_switches": 10, "page_faults": {"minor": 3, "major": 1, "copy_on_write": 1}, "verdict": "mixed", "evidence": "witnessed", "reason": null
         }]
     })
 }
