@@ -131,9 +131,17 @@ impl Running {
 
     /// Waits until its standard output holds `text`.
     pub fn wait_for_output(&mut self, text: &str) {
+        self.wait_for_text(text, |this| contents(&mut this.stdout));
+    }
+
+    /// Waits until its standard error holds `text`.
+    pub fn wait_for_error(&mut self, text: &str) {
+        self.wait_for_text(text, |this| contents(&mut this.stderr));
+    }
+
+    fn wait_for_text(&mut self, text: &str, so_far: fn(&mut Self) -> Vec<u8>) {
         machine::wait_for(&format!("{text:?} from the child"), || {
-            let so_far = self.stdout_so_far();
-            if String::from_utf8_lossy(&so_far).contains(text) {
+            if String::from_utf8_lossy(&so_far(self)).contains(text) {
                 return Some(());
             }
             self.ended = self.child.try_wait().expect("asking for the child");

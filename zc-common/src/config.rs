@@ -80,6 +80,11 @@ pub struct Offsets {
     pub task_exit_code: u32,
     pub task_ioac_read_bytes: u32,
     pub task_bio_list: u32,
+    pub task_thread_pid: u32,
+    pub pid_level: u32,
+    /// A `struct upid` for each namespace that the process is in, from the initial one on.
+    pub pid_numbers: u32,
+    pub upid_ns: u32,
     pub bio_bi_bdev: u32,
     pub bio_bi_opf: u32,
     pub bio_bi_flags: u32,

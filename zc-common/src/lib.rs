@@ -10,6 +10,7 @@
     reason = "the eBPF target has no calls worth making: a callee is verified again at every call"
 )]
 
+pub mod attach;
 pub mod config;
 pub mod fault;
 pub mod inside;

@@ -19,6 +19,9 @@ pub const DESCRIPTORS: usize = 8;
 pub struct Thread {
     /// `task_struct.start_boottime`.
     pub start_ns: u64,
+    /// Whether it is among the threads of a process that ran before it was traced: [`COUNTED`], [`LEFT`]. Changed with atomic
+    /// operations, as whoever counts such threads is not their own program.
+    pub counted: u64,
     /// `start_boottime` of the process's first thread.
     pub process_start_ns: u64,
     /// Names the process's memory: process id and a mix of its start and of `self_exec_id`, so that what
@@ -75,6 +78,11 @@ pub struct Thread {
     /// Ranges of memory seen lately.
     pub mappings: [Mapping; MAPPINGS],
 }
+
+/// In [`Thread::counted`]: the thread is counted as one of its process.
+pub const COUNTED: u64 = 1;
+/// In [`Thread::counted`]: it has ended. Whoever adds this to [`COUNTED`] alone counts it out.
+pub const LEFT: u64 = 2;
 
 /// How many rows a thread keeps at hand: one for each sort of path.
 pub const RECENT: usize = 4;
@@ -175,9 +183,9 @@ pub struct Descriptor {
 assert_layout!(Descriptor, 40, [u64, u64, u64, u32, i32, u32, u8, [u8; 3]]);
 assert_layout!(
     Thread,
-    72 + 48 + 16 + 24 + 32 + 8 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 16 + 128 + 32 * MAPPINGS,
+    80 + 48 + 16 + 24 + 32 + 8 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 16 + 128 + 32 * MAPPINGS,
     [
-        [u64; 9],
+        [u64; 10],
         Costs,
         [u64; 2],
         [u32; 6],

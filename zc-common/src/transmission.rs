@@ -174,10 +174,26 @@ pub enum Claim {
     Row,
     /// Whose the bytes are will not be known: none is to be pushed.
     Unknown,
+    /// The same, as bytes from before anything was known were still to be sent.
+    Former,
     /// It is waited for others.
     Open,
     /// There was no room; it is waited for others.
     Full,
+}
+
+/// What a process may have done on a connection before it was traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing: it is traced from its beginning.
+    Nothing,
+    /// It has sent, and may have been about to.
+    Calls,
+    /// The same, in several threads, any of which may still be about to.
+    CallsOfThreads {
+        /// Something was seen to leave within a call, before the first has ended: where that begins, nothing else has been since.
+        seen_leaving: bool,
+    },
 }
 
 /// Some bytes to be counted.

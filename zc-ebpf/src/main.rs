@@ -47,6 +47,8 @@ mod object;
 #[cfg(target_arch = "bpf")]
 mod page_table;
 #[cfg(target_arch = "bpf")]
+mod process;
+#[cfg(target_arch = "bpf")]
 mod row;
 #[cfg(target_arch = "bpf")]
 mod thread;

@@ -62,6 +62,9 @@ pub(crate) struct Process {
     pub(crate) flows: u64,
     /// Requests of Linux AIO that were submitted and not reaped.
     pub(crate) aio: u64,
+    /// Not zero when it ran before it was traced: its threads are those that are marked as counted, and one more while
+    /// they are being counted.
+    pub(crate) attached: u64,
 }
 
 /// Whether a process is traced. Everything else here comes after this.

@@ -12,9 +12,8 @@ use aya_ebpf::{
     macros::map,
     maps::PerCpuArray,
 };
-use zc_common::{
-    fault::{GROUP_PAGES, GROUPS, HUGE_PAGES, PAGE, WINDOW_EMPTY, WINDOW_HUGE, WINDOW_TABLE, Window},
-    thread::Thread,
+use zc_common::fault::{
+    GROUP_PAGES, GROUPS, HUGE_PAGES, PAGE, WINDOW_EMPTY, WINDOW_HUGE, WINDOW_TABLE, Window,
 };
 
 use crate::{
@@ -61,18 +60,14 @@ struct Search {
     direct_map: u64,
 }
 
-/// Looks once in a session for the kernel's mapping of physical memory. A global function, so that its stack is not its
-/// caller's.
+/// Looks once in a session for the kernel's mapping of physical memory, by a page table of the running process. A global function, so
+/// that its stack is not its caller's.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn zc_find_direct_map(thread: *mut Thread) -> u64 {
-    if thread.is_null() {
-        return 0;
-    }
+pub(crate) extern "C" fn zc_find_direct_map(root: u64) -> u64 {
     let Some(session) = SESSION.get_ptr_mut(0) else { return 0 };
-    // SAFETY: map memory; of the thread's, only its own.
+    // SAFETY: map memory.
     unsafe {
-        let root = (&raw const (*thread).page_table).read_volatile();
         if (*session).direct_map == 0 && root != 0 {
             let mut search = Search { root, direct_map: 0 };
             bpf_loop(BEGINNINGS_MAX, try_beginning as *mut c_void, (&raw mut search).cast(), 0);
@@ -85,7 +80,7 @@ pub(crate) extern "C" fn zc_find_direct_map(thread: *mut Thread) -> u64 {
 /// Whether physical memory begins `index` GiB below the table.
 #[inline(never)]
 extern "C" fn try_beginning(index: u32, search: *mut Search) -> i64 {
-    // SAFETY: `find_direct_map` passes its own.
+    // SAFETY: `zc_find_direct_map` passes its own.
     let search = unsafe { &mut *search };
     let direct_map = (search.root & !(GIB - 1)) - u64::from(index) * GIB;
     let Some(Step { entry, shift }) = descend(search.root, direct_map, search.root, 12) else { return 0 };

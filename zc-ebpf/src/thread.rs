@@ -1,60 +1,22 @@
 //! The state of traced threads.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::{bindings::BPF_NOEXIST, macros::map, maps::PerCpuArray};
 use zc_common::{
-    fault::Fault,
-    inside::Inside,
     loss::Loss,
-    mapping::{MAPPINGS, Mapping},
-    row::{Costs, RowKey},
-    thread::{DESCRIPTORS, Descriptor, RECENT, Recent, Thread, memory_id},
+    row::Costs,
+    thread::{Thread, memory_id},
 };
 
 use crate::{
     arch,
     kernel::{Typed, global, typed, user_registers},
     maps::{THREADS, lose},
+    process,
 };
 
-/// What a new thread begins with; too large for the stack.
-static EMPTY: Thread = Thread {
-    start_ns: 0,
-    process_start_ns: 0,
-    memory: 0,
-    calls: 0,
-    user_faults: 0,
-    device_seen: 0,
-    call_device_read_bytes: 0,
-    call_direct_bytes: 0,
-    fault_device_read_bytes: 0,
-    base: Costs::NONE,
-    call_minor: 0,
-    call_major: 0,
-    call_voluntary: 0,
-    call_involuntary: 0,
-    call_touched: 0,
-    tgid: 0,
-    sent_parts: 0,
-    sent_bytes: 0,
-    inside: Inside::NONE,
-    received: 0,
-    rows: RowKey::NONE,
-    recent: [Recent::NONE; RECENT],
-    descriptors: [Descriptor {
-        file: 0,
-        inode: 0,
-        number: 0,
-        generation: 0,
-        fd: 0,
-        object: 0,
-        kind: 0,
-        reserved: [0; 3],
-    }; DESCRIPTORS],
-    mm: 0,
-    page_table: 0,
-    fault: Fault::NONE,
-    mappings: [Mapping::NONE; MAPPINGS],
-};
+/// A thread that is about to be remembered: its state is too large for the stack. What is not set below is zero and stays so.
+#[map]
+static NEW_THREAD: PerCpuArray<Thread> = PerCpuArray::with_max_entries(1, 0);
 
 /// What a call cost besides itself.
 #[repr(C)]
@@ -110,29 +72,67 @@ pub(crate) fn find_or_create(task: Typed, tgid: u32) -> Option<*mut Thread> {
 /// seen; its rows are in `ROWS` and are found there at the end.
 #[inline(never)]
 pub(crate) fn create(task: Typed, tgid: u32) -> Option<*mut Thread> {
+    remember(NEW_THREAD.get_ptr_mut(0)?, task, tgid)
+}
+
+/// The same, by way of memory that nobody else uses meanwhile. It is remembered as a whole, as others may be looking for it.
+#[inline(always)]
+pub(crate) fn remember(new: *mut Thread, task: Typed, tgid: u32) -> Option<*mut Thread> {
     let tid: u32 = typed!(task, task_pid);
     let leader: Typed = typed!(task, task_group_leader);
     if leader.is_null() {
         return None;
     }
-    let _ = THREADS.remove(tid);
-    if THREADS.insert(tid, &EMPTY, u64::from(BPF_NOEXIST)).is_err() {
-        lose(Loss::ThreadsFull);
-        return None;
-    }
-    let thread = THREADS.get_ptr_mut(tid)?;
     let process_start_ns: u64 = typed!(leader, task_start_boottime);
     // `self_exec_id` is a u64 since Linux 5.6.
     let exec_id: u64 = typed!(task, task_self_exec_id);
-    // SAFETY: map memory, only this thread's.
+    let is_attached = process::is_attached(tgid);
+    // SAFETY: map memory, as the caller says.
     unsafe {
-        (*thread).start_ns = typed!(task, task_start_boottime);
-        (*thread).process_start_ns = process_start_ns;
-        (*thread).memory = memory_id(tgid, process_start_ns, exec_id);
-        (*thread).tgid = tgid;
+        (*new).start_ns = typed!(task, task_start_boottime);
+        (*new).process_start_ns = process_start_ns;
+        (*new).memory = memory_id(tgid, process_start_ns, exec_id);
+        (*new).tgid = tgid;
+        (*new).base = if is_attached { costs_so_far(task) } else { Costs::NONE };
+        (*new).device_seen = (*new).base.device_read_bytes;
     }
-    remember_memory(thread, task);
-    Some(thread)
+    remember_memory(new, task);
+    if let Some(known) = THREADS.get_ptr_mut(tid) {
+        // SAFETY: map memory.
+        if unsafe { (*known).start_ns == (*new).start_ns } {
+            return Some(known);
+        }
+        let _ = THREADS.remove(tid);
+    }
+    // SAFETY: map memory, of this size.
+    if THREADS.insert(tid, unsafe { &*new }, u64::from(BPF_NOEXIST)).is_err() {
+        // Whoever counts the threads of the process has just seen it, too.
+        let known = find_as(task, tid);
+        if known.is_none() {
+            lose(Loss::ThreadsFull);
+        }
+        return known;
+    }
+    THREADS.get_ptr_mut(tid)
+}
+
+/// What the kernel has counted for a task since it started.
+#[inline(always)]
+pub(crate) fn costs_so_far(task: Typed) -> Costs {
+    Costs {
+        calls: 0,
+        voluntary: typed!(task, task_nvcsw),
+        involuntary: typed!(task, task_nivcsw),
+        minor: typed!(task, task_min_flt),
+        major: typed!(task, task_maj_flt),
+        device_read_bytes: read_bytes(task),
+    }
+}
+
+/// Bytes that storage delivered for a task since it started, where the kernel counts them.
+#[inline(always)]
+pub(crate) fn read_bytes(task: Typed) -> u64 {
+    if global!(OFFSETS.task_ioac_read_bytes) == 0 { 0 } else { typed!(task, task_ioac_read_bytes) }
 }
 
 /// Keeps where the task's memory is described.

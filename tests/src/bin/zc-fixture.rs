@@ -15,7 +15,8 @@ const USAGE: &str = "usage: zc-fixture NAME [--dir DIR] [--expect FILE]\n       
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if fixtures::run_as_child(&arguments).or_else(|| fixtures::run_as_churn(&arguments)).is_some() {
+    let runs = [fixtures::run_as_child, fixtures::run_as_churn, fixtures::run_as_former];
+    if runs.iter().any(|run| run(&arguments).is_some()) {
         return ExitCode::SUCCESS;
     }
     match run(&arguments) {

@@ -1,6 +1,6 @@
 //! What is done with a [`Stream`], by each of the three who may.
 
-use super::{CALLS, Call, Claim, Class, LOG, Logged, NO_ROW, PARTS, PATIENCE, ROWS, Share, Stream};
+use super::{Before, CALLS, Call, Claim, Class, LOG, Logged, NO_ROW, PARTS, PATIENCE, ROWS, Share, Stream};
 use crate::row::RowKey;
 
 /// Whether number `a` comes before `b`, in numbers that wrap around.
@@ -69,15 +69,36 @@ impl Stream {
     /// bytes up to `end`. They were the last if nobody else has sent meanwhile, and if others have, it will be known when all of
     /// them have told. What is said has to be done next.
     ///
+    /// `before` says what the process may have done before it was traced: what it had sent by then may be seen to leave, and nobody will tell
+    /// of it.
+    ///
     /// # Safety
     /// `this` is a stream whose `call_lock` the caller has.
     #[inline(always)]
-    pub unsafe fn claim(this: *mut Self, row: &RowKey, count: u32, bytes: u32, end: u32) -> Claim {
+    pub unsafe fn claim(
+        this: *mut Self,
+        row: &RowKey,
+        count: u32,
+        bytes: u32,
+        end: u32,
+        before: Before,
+    ) -> Claim {
         if load!(this.has_calls) == 0 {
             store!(this.has_calls, 1);
             let start = end.wrapping_sub(bytes);
+            let base = load!(this.base);
+            let is_known = match before {
+                Before::Nothing => true,
+                Before::Calls => !is_before(base, start),
+                Before::CallsOfThreads { seen_leaving } => seen_leaving && start == base,
+            };
+            if !is_known {
+                // Who has not told may never do so, or may be among those who have sent meanwhile. All that comes is known.
+                store!(this.base, end);
+                return Claim::Former;
+            }
             // Else something that was seen to leave is of somebody who has not told.
-            if is_before(start, load!(this.base)) {
+            if is_before(start, base) {
                 store!(this.base, start);
                 store!(this.matched, start);
             }

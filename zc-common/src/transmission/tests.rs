@@ -15,6 +15,7 @@ fn row(number: u32) -> RowKey {
 struct Line {
     stream: Box<Stream>,
     counted: BTreeMap<(u32, u32), u64>,
+    before: Before,
 }
 
 impl Line {
@@ -22,7 +23,12 @@ impl Line {
         let mut stream = Box::new(Stream::NONE);
         // SAFETY: only this test's.
         unsafe { Stream::begin(&raw mut *stream, number) };
-        Self { stream, counted: BTreeMap::new() }
+        Self { stream, counted: BTreeMap::new(), before: Before::Nothing }
+    }
+
+    /// Of a process that ran before it was traced.
+    fn former(number: u32, before: Before) -> Self {
+        Self { before, ..Self::new(number) }
     }
 
     /// A call that sent `parts`, when the stream has bytes up to `end`.
@@ -32,7 +38,7 @@ impl Line {
         let count = u32::try_from(parts.len()).expect("few");
         // SAFETY: only this test's.
         let known = unsafe {
-            match Stream::claim(stream, &row(parts[0].0), count, bytes, end) {
+            match Stream::claim(stream, &row(parts[0].0), count, bytes, end, self.before) {
                 Claim::Parts { start } => {
                     let mut number = start;
                     parts.iter().all(|(name, bytes)| {
@@ -47,6 +53,10 @@ impl Line {
                 Claim::Unknown => {
                     Stream::push_call(stream, &RowKey::NONE, end);
                     false
+                }
+                Claim::Former => {
+                    Stream::push_call(stream, &RowKey::NONE, end);
+                    true
                 }
                 Claim::Open => true,
                 Claim::Full => false,
@@ -94,6 +104,58 @@ fn bytes_are_of_the_call_that_sent_them_whichever_comes_first() {
     assert!(line.sent(at(100), at(107), Class::Private));
     assert_eq!((line.of(A, Class::User), line.of(B, Class::Private)), (20, 7));
     assert!(!line.stream.is_waiting());
+}
+
+const THREADS: Before = Before::CallsOfThreads { seen_leaving: true };
+
+#[test]
+fn bytes_from_before_are_of_nobody_and_what_comes_after_them_is_known() {
+    for before in [Before::Calls, THREADS] {
+        // Ten bytes had been sent before, and leave within the first call.
+        let mut line = Line::former(100, before);
+        line.sent(100, 150, Class::PageCache);
+        assert!(line.call(&[(A, 90)], 200));
+        line.sent(150, 210, Class::PageCache);
+        assert!(line.call(&[(B, 7)], 207));
+        assert!(line.call(&[(A, 3)], 210));
+        assert_eq!((line.of(A, Class::PageCache), line.of(B, Class::PageCache)), (3, 7));
+        assert!(!line.stream.is_waiting());
+        // Where there were none, the first call's are known, too.
+        let mut line = Line::former(100, before);
+        line.sent(100, 150, Class::PageCache);
+        assert!(line.call(&[(A, 50)], 150));
+        assert_eq!(line.of(A, Class::PageCache), 50);
+    }
+}
+
+#[test]
+fn a_call_that_was_under_way_is_known_when_no_other_can_have_been() {
+    let seen = |before| {
+        let mut line = Line::former(100, before);
+        line.sent(100, 150, Class::PageCache);
+        assert!(line.call(&[(A, 80)], 150));
+        line.sent(150, 157, Class::Private);
+        assert!(line.call(&[(B, 7)], 157));
+        assert_eq!(line.of(B, Class::Private), 7, "what comes is known");
+        (line.of(A, Class::Unseen), line.of(A, Class::PageCache))
+    };
+    assert_eq!(seen(Before::Calls), (30, 50));
+    assert_eq!(seen(THREADS), (0, 0));
+    assert_eq!(seen(Before::CallsOfThreads { seen_leaving: false }), (0, 0));
+}
+
+#[test]
+fn who_had_begun_before_and_tells_late_makes_nothing_known_that_is_not() {
+    // B had begun before A, sent 10 bytes before A's first and goes on in between.
+    let mut line = Line::former(100, THREADS);
+    line.sent(100, 140, Class::Private);
+    assert!(line.call(&[(A, 30)], 145));
+    line.sent(140, 200, Class::PageCache);
+    assert!(line.call(&[(B, 40)], 170));
+    assert!(line.call(&[(A, 30)], 200));
+    for class in [Class::Private, Class::PageCache] {
+        assert_eq!((line.of(A, class), line.of(B, class)), (0, 0));
+    }
 }
 
 #[test]

@@ -15,15 +15,17 @@ use zc_common::{
     maps::ROWS_DEFAULT,
     row::RowKey,
     thread::Thread,
-    transmission::{Claim, PARTS, Part, Parts, STREAMS_MAX, Share, Stream, TAPPED, Witnessed, class_index},
+    transmission::{
+        Before, Claim, PARTS, Part, Parts, STREAMS_MAX, Share, Stream, TAPPED, Witnessed, class_index,
+    },
 };
 
 use crate::{
     arch::{self, DataCall},
     kernel::{current, fetch_add, global, probe, swap_if, typed, user_registers},
     maps::{has, lose},
-    object,
-    row::Entry,
+    object, process,
+    row::{self, Entry},
 };
 
 /// Connections that traced processes send on.
@@ -133,7 +135,8 @@ extern "C" fn zc_sent_on(thread: *mut Thread, sock: u64) -> u64 {
     let (count, bytes) = unsafe { ((*thread).sent_parts, (*thread).sent_bytes) };
     let Some(end) = probe!(sock, tcp_write_seq) else { return 0 };
     let end: u32 = end;
-    let found = STREAMS.get_ptr_mut(&sock).or_else(|| create(sock, end.wrapping_sub(bytes)));
+    let known = STREAMS.get_ptr_mut(&sock);
+    let found = known.or_else(|| create(sock, end.wrapping_sub(bytes)));
     let Some(stream) = found else { return 0 };
     let Some(parts) = SENT_PARTS.get_ptr(0) else { return 0 };
     // SAFETY: map memory.
@@ -142,8 +145,18 @@ extern "C" fn zc_sent_on(thread: *mut Thread, sock: u64) -> u64 {
         lose(Loss::TransmissionsUnmatched);
         return 0;
     }
+    // SAFETY: map memory, only this thread's.
+    let tgid = unsafe { (*thread).tgid };
+    let before = if !process::is_attached(tgid) {
+        Before::Nothing
+    } else if row::has_threads(tgid) {
+        Before::CallsOfThreads { seen_leaving: known.is_some() }
+    } else {
+        Before::Calls
+    };
     // SAFETY: map memory, and the lock is held.
-    let is_known = match unsafe { Stream::claim(stream, &(*parts).part[0].row, count, bytes, end) } {
+    let claim = unsafe { Stream::claim(stream, &(*parts).part[0].row, count, bytes, end, before) };
+    let is_known = match claim {
         Claim::Parts { start } => {
             let mut number = start;
             let mut index = 0;
@@ -160,6 +173,10 @@ extern "C" fn zc_sent_on(thread: *mut Thread, sock: u64) -> u64 {
         Claim::Unknown => {
             zc_push_row(stream, end.into(), 0);
             false
+        }
+        Claim::Former => {
+            zc_push_row(stream, end.into(), 0);
+            true
         }
         Claim::Open => true,
         Claim::Full => false,

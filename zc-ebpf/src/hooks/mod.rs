@@ -9,5 +9,6 @@ mod ring;
 mod sched;
 mod storage;
 mod syscalls;
+mod task;
 mod transmission;
 mod zerocopy;

@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::{BPF_ANY, BPF_NOEXIST, bpf_pidns_info},
+    bindings::{BPF_NOEXIST, bpf_pidns_info},
     helpers::generated::{
         bpf_get_current_cgroup_id, bpf_get_ns_current_pid_tgid, bpf_loop, bpf_probe_read_kernel,
         bpf_probe_read_user,
@@ -25,11 +25,8 @@ use zc_common::{
 use crate::{
     arch, fault,
     kernel::{Typed, address_at, alone, current, fetch_add, global, typed, typed_at, user_registers},
-    maps::{
-        EVENTS, PROCESSES, Process, ROWS, SESSION, THREADS, has, is_traced, lose, lose_many, set_traced,
-        wake_up,
-    },
-    object, page_table, row, thread,
+    maps::{EVENTS, PROCESSES, Process, ROWS, SESSION, THREADS, has, is_traced, lose, lose_many, wake_up},
+    object, page_table, process, row, thread,
 };
 
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`, before the child runs.
@@ -44,19 +41,9 @@ pub(crate) fn zc_fork(ctx: BtfTracePointContext) -> i32 {
     let child: Typed = ctx.arg(1);
     let child_tgid: u32 = typed!(child, task_tgid);
     if child_tgid == tgid {
-        if let Some(process) = PROCESSES.get_ptr_mut(tgid) {
-            // SAFETY: map memory.
-            fetch_add(unsafe { &raw mut (*process).threads }, 1);
-        }
-        // It sees the memory that its parent sees, and many threads at once would only wait for each other to look.
-        if let Some(parent) = thread::find(parent)
-            && let Some(child) = thread::create(child, tgid)
-        {
-            // SAFETY: map memory; of the child's, nobody else's before it runs.
-            unsafe { (*child).mappings = (*parent).mappings };
-        }
+        thread_began(parent, child, tgid);
     } else if has(FOLLOW) {
-        begin_process(child_tgid);
+        process::begin(child_tgid, false);
         if let Some(mut entry) = EVENTS.reserve::<ProcessRecord>(0) {
             write_process(entry.as_mut_ptr(), RecordKind::Fork, child, child_tgid, leader_start_ns(child));
             entry.submit(wake_up());
@@ -65,6 +52,30 @@ pub(crate) fn zc_fork(ctx: BtfTracePointContext) -> i32 {
         }
     }
     0
+}
+
+/// A traced process makes a thread.
+#[inline(always)]
+fn thread_began(parent: Typed, child: Typed, tgid: u32) {
+    let process = PROCESSES.get_ptr_mut(tgid);
+    // SAFETY: map memory.
+    let is_attached = process.is_some_and(|process| unsafe { (*process).attached } != 0);
+    let parent = thread::find(parent);
+    // Where its state is not needed yet, it is made when it is first seen.
+    let child = if parent.is_some() || is_attached { thread::create(child, tgid) } else { None };
+    if let Some(process) = process {
+        if !is_attached {
+            // SAFETY: map memory.
+            fetch_add(unsafe { &raw mut (*process).threads }, 1);
+        } else if let Some(child) = child {
+            process::count_in(process, child);
+        }
+    }
+    // It sees the memory that its parent sees, and many threads at once would only wait for each other to look.
+    if let (Some(parent), Some(child)) = (parent, child) {
+        // SAFETY: map memory; of the child's, nobody else's before it runs.
+        unsafe { (*child).mappings = (*parent).mappings };
+    }
 }
 
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, when the new
@@ -79,7 +90,7 @@ pub(crate) fn zc_exec(ctx: BtfTracePointContext) -> i32 {
     }
     let _alone = alone();
     if begins {
-        begin_process(tgid);
+        process::begin(tgid, false);
     }
     // A thread other than the first takes over the first one's id and start (`de_thread`). What both did so far
     // is complete, and what they did under the same name stays apart from what comes.
@@ -92,7 +103,17 @@ pub(crate) fn zc_exec(ctx: BtfTracePointContext) -> i32 {
     if old_tid != tid {
         if let (Some(thread), Some(old)) = (thread, THREADS.get_ptr(old_tid)) {
             // SAFETY: map memory, and the process has no other thread now.
-            unsafe { (*thread).fault = (*old).fault };
+            unsafe {
+                (*thread).fault = (*old).fault;
+                (*thread).base = (*old).base;
+            }
+        }
+        if let (Some(thread), Some(process)) = (thread, PROCESSES.get_ptr_mut(tgid))
+            // SAFETY: map memory.
+            && unsafe { (*process).attached } != 0
+        {
+            // By its new id before by its old one: it may be all that there is.
+            process::count_in(process, thread);
         }
         retire(tgid, old_tid);
     }
@@ -105,15 +126,12 @@ pub(crate) fn zc_exec(ctx: BtfTracePointContext) -> i32 {
             (*thread).mappings = [Mapping::NONE; MAPPINGS];
         }
         thread::remember_memory(thread, task);
-        page_table::zc_find_direct_map(thread);
+        // SAFETY: map memory, only this thread's.
+        page_table::zc_find_direct_map(unsafe { (&raw const (*thread).page_table).read_volatile() });
         // SAFETY: map memory, only this thread's.
         unsafe {
             if begins {
-                (*thread).base.voluntary = typed!(task, task_nvcsw);
-                (*thread).base.involuntary = typed!(task, task_nivcsw);
-                (*thread).base.minor = typed!(task, task_min_flt);
-                (*thread).base.major = typed!(task, task_maj_flt);
-                (*thread).base.device_read_bytes = read_bytes(task);
+                (*thread).base = thread::costs_so_far(task);
             }
         }
         // The new program's own bytes are no call's.
@@ -139,6 +157,12 @@ fn retire(tgid: u32, tid: u32) {
     }
     row::settle_all(thread, tid);
     send_rows(thread);
+    // Nobody finds it under this name when it ends.
+    if process::leave(thread)
+        && let Some(process) = PROCESSES.get_ptr_mut(tgid)
+    {
+        process::count_out(process);
+    }
     let _ = THREADS.remove(tid);
 }
 
@@ -222,29 +246,29 @@ pub(super) fn thread_ended(task: Typed, tgid: u32) {
         Some(thread) => unsafe { (*thread).process_start_ns },
         None => leader_start_ns(task),
     };
-    send_totals(task, tid, tgid, process_start_ns, thread);
+    let process = PROCESSES.get_ptr_mut(tgid);
+    // SAFETY: map memory.
+    let is_attached = process.is_some_and(|process| unsafe { (*process).attached } != 0);
+    // What a thread has done before it was traced is not of the session.
+    if thread.is_some() || !is_attached {
+        send_totals(task, tid, tgid, process_start_ns, thread);
+    }
+    let mut leaves = !is_attached;
     if let Some(thread) = thread {
         row::settle_all(thread, tid);
         send_rows(thread);
+        leaves |= process::leave(thread);
         let _ = THREADS.remove(tid);
     }
     // Workers of io_uring and vhost join a process without `sched_process_fork`.
-    if is_kernels_own(task) {
+    if is_kernels_own(task) || !leaves {
         return;
     }
-    let process = PROCESSES.get_ptr_mut(tgid);
-    // `signal->live` cannot tell the last one: several threads may find it zero.
-    let threads = match process {
-        // SAFETY: map memory.
-        Some(process) => fetch_add(unsafe { &raw mut (*process).threads }, u64::MAX),
-        None => 1,
-    };
-    if threads == 1 {
+    if process.is_none_or(process::count_out) {
         if let Some(process) = process {
             lose_requests(process);
         }
-        set_traced(tgid, false);
-        let _ = PROCESSES.remove(tgid);
+        process::end(tgid);
         if let Some(mut entry) = EVENTS.reserve::<ProcessRecord>(0) {
             write_process(entry.as_mut_ptr(), RecordKind::Exit, task, tgid, process_start_ns);
             entry.submit(wake_up());
@@ -292,15 +316,6 @@ fn is_root() -> bool {
         Some(session) => fetch_add(unsafe { &raw mut (*session).begun }, 1) == 0,
         None => false,
     }
-}
-
-#[inline(always)]
-fn begin_process(tgid: u32) {
-    let process = Process { threads: 1, flows: 0, aio: 0 };
-    if PROCESSES.insert(tgid, &process, u64::from(BPF_ANY)).is_err() {
-        lose(Loss::ThreadsFull);
-    }
-    set_traced(tgid, true);
 }
 
 #[inline(always)]
@@ -367,12 +382,6 @@ fn send_exec(thread: *mut Thread, task: Typed, tgid: u32) {
     entry.submit(wake_up());
 }
 
-/// Bytes that storage delivered for a task since it started, where the kernel counts them.
-#[inline(always)]
-fn read_bytes(task: Typed) -> u64 {
-    if global!(OFFSETS.task_ioac_read_bytes) == 0 { 0 } else { typed!(task, task_ioac_read_bytes) }
-}
-
 /// A new totals row, in which nothing is counted yet.
 #[inline(always)]
 fn new_totals(key: &RowKey, tgid: u32, process_start_ns: u64) -> Option<&'static mut RowValue> {
@@ -412,7 +421,7 @@ fn send_totals(task: Typed, tid: u32, tgid: u32, process_start_ns: u64, thread: 
     row.own.involuntary = typed!(task, task_nivcsw);
     row.own.minor = typed!(task, task_min_flt);
     row.own.major = typed!(task, task_maj_flt);
-    row.own.device_read_bytes = read_bytes(task);
+    row.own.device_read_bytes = thread::read_bytes(task);
     if let Some(thread) = thread {
         // SAFETY: map memory, only this thread's.
         let thread = unsafe { &mut *thread };

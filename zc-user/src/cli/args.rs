@@ -34,6 +34,7 @@ Examples:
   zc run -- dd if=A of=B bs=64k     which path dd's bytes took
   zc run --format json -o r.json -- make
   zc verify --port 80 -- ./test     whether what it sent and received was zero-copy
+  zc verify -p 812 -d 10s           the same of a process that runs already
   zc lab                            the textbook's table, measured on this machine
 
 Exit codes:
@@ -77,7 +78,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Run a command and its children, traced from the first instruction; report at the end
     Run(Box<RunArgs>),
-    /// Run a command, and say by exit code whether its transfers were zero-copy
+    /// Run a command or watch processes, and say by exit code whether their transfers were zero-copy
     Verify(Box<VerifyArgs>),
     /// Run each path of the textbook on this machine, and show its numbers beside the measured ones
     Lab(LabArgs),
@@ -236,7 +237,7 @@ impl ReportArgs {
 #[derive(Clone, Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "switches of the command line")]
 pub struct TraceArgs {
-    /// Do not trace the command's children
+    /// Do not trace the children of the command, or of the processes
     #[arg(long)]
     pub no_follow: bool,
     /// Do not count system calls of every kind, which costs all processes of the machine a little

@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod args;
+mod attached;
 pub mod check;
 pub mod generate;
 pub mod lab;

@@ -21,13 +21,13 @@ use crate::{
 const NOT_STARTED: u8 = 125;
 
 /// How often the ring buffer is looked at; it wakes us up by itself when it fills faster.
-const TICK: Duration = Duration::from_millis(50);
+pub(super) const TICK: Duration = Duration::from_millis(50);
 /// The same once the command has ended: its last thread may still have to leave its processor.
 const LAST_TICK: Duration = Duration::from_millis(2);
 /// How long the short ticks last; after that, there are other processes to wait for.
 const LAST_TICKS: u32 = 100;
 /// After how many ticks it is checked which processes still live whose end could have been missed.
-const TICKS_UNTIL_LOOK: u32 = 20;
+pub(super) const TICKS_UNTIL_LOOK: u32 = 20;
 
 /// What is run, and how it is traced.
 pub(super) struct Plan<'a> {
@@ -64,7 +64,7 @@ pub(super) struct Running<'a> {
     signals: SignalFd,
 }
 
-fn sizes(capacity: &CapacityArgs) -> Sizes {
+pub(super) fn sizes(capacity: &CapacityArgs) -> Sizes {
     Sizes {
         rows: capacity.rows_max,
         objects: capacity.objects_max,
@@ -95,6 +95,7 @@ impl<'a> Running<'a> {
             count_calls: !plan.trace.no_count_calls,
             count_faults: !plan.trace.no_faults,
             root_pid: held.pid().as_raw().unsigned_abs(),
+            attaches: false,
             self_stats: plan.trace.self_stats,
             connections_one_in: plan.trace.sample_connections,
             sizes: sizes(plan.capacity),
@@ -189,7 +190,7 @@ impl<'a> Running<'a> {
     }
 }
 
-fn interval(period: Duration) -> time::Interval {
+pub(super) fn interval(period: Duration) -> time::Interval {
     let mut interval = time::interval(period);
     interval.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     interval

@@ -21,13 +21,19 @@ use zc_common::{
     zerocopy::{REPORTED, Reported, SENDS, Send, SendKey},
 };
 
-use super::{live, state::State};
+use super::{
+    attached, live,
+    state::{ProcessKey, State},
+};
 use crate::{
     model::{
         report::{Host, Sampling, SelfCost, Window},
         samples::{Counted, Samples, ThreadTotals},
     },
-    probe::session::{HookState, Options, Session},
+    probe::{
+        attach::{AttachError, Attached, Running},
+        session::{HookState, Options, Session},
+    },
     resolve::{cgroup::Cgroups, container},
 };
 
@@ -60,6 +66,27 @@ impl Collector {
             start: Timestamp::now(),
             since: Instant::now(),
         })
+    }
+
+    /// Traces processes that run already, from now on; see [`Session::attach`]. May be called at any time, and again.
+    pub fn attach(
+        &mut self,
+        processes: &[Running],
+    ) -> Result<Vec<Result<Attached, AttachError>>, AttachError> {
+        let attached = self.session.attach(processes)?;
+        for process in attached.iter().flatten() {
+            let key = (process.tgid, process.start_ns);
+            if !self.state.processes.contains_key(&key) {
+                self.state.attached(attached::describe(process));
+            }
+        }
+        Ok(attached)
+    }
+
+    /// Whether a process has not ended, as far as is known.
+    pub fn is_alive(&self, process: &Attached) -> bool {
+        let key: ProcessKey = (process.tgid, process.start_ns);
+        self.state.processes.get(&key).is_some_and(|process| process.sample.alive)
     }
 
     /// Takes in what the ring buffer holds.
@@ -202,6 +229,10 @@ impl Collector {
                 let Some(mut own) = live::thread_costs(tgid, tid) else { continue };
                 let thread = threads.get(&tid, 0).ok();
                 let thread = thread.filter(|thread| thread.process_start_ns == process_start_ns);
+                // What it has done before it was traced is not of the session.
+                if thread.is_none() && self.state.is_attached(&(tgid, process_start_ns)) {
+                    continue;
+                }
                 own.subtract(&thread.map_or_else(Costs::default, |thread| thread.base));
                 own.calls = thread.map_or(0, |thread| thread.calls);
                 let storage = live::read_bytes(tgid, tid);
@@ -297,10 +328,12 @@ fn processes(state: &State) -> Vec<crate::model::samples::ProcessSample> {
     let mut cgroups = Cgroups::new();
     let name = |id: u32| state.objects.get(&id).and_then(|object| object.name.clone());
     let complete = |process: &super::state::Tracked| {
-        let cgroup = cgroups.path(process.cgroup_id).map(str::to_owned);
+        let cgroup =
+            (process.cgroup_id != 0).then(|| cgroups.path(process.cgroup_id).map(str::to_owned)).flatten();
+        let cgroup = cgroup.or_else(|| process.sample.cgroup.clone());
         let container = cgroup.as_deref().and_then(container::of_cgroup).map(str::to_owned);
         crate::model::samples::ProcessSample {
-            exe: name(process.exe),
+            exe: name(process.exe).or_else(|| process.sample.exe.clone()),
             cgroup,
             container,
             ..process.sample.clone()

@@ -30,6 +30,8 @@ pub struct Tracked {
     pub cgroup_id: u64,
     /// Object of its executable, 0 when it was not named.
     pub exe: u32,
+    /// It ran before it was traced.
+    pub attached: bool,
 }
 
 /// Everything seen so far. Its size depends on how many processes and named ends there were, not on how many
@@ -107,6 +109,19 @@ impl State {
         rows.into_iter().map(row).collect()
     }
 
+    /// Takes in a process that ran before it was traced; what it has done since may have been taken in before.
+    pub fn attached(&mut self, sample: ProcessSample) {
+        let process = self.process((sample.pid, sample.start_ns));
+        process.sample =
+            ProcessSample { exit_code: process.sample.exit_code, alive: process.sample.alive, ..sample };
+        process.attached = true;
+    }
+
+    /// Whether a process ran before it was traced.
+    pub fn is_attached(&self, key: &ProcessKey) -> bool {
+        self.processes.get(key).is_some_and(|process| process.attached)
+    }
+
     /// Processes that have not ended, as far as is known.
     pub fn alive(&self) -> impl Iterator<Item = &ProcessKey> {
         self.processes.iter().filter(|(_, process)| process.sample.alive).map(|(key, _)| key)
@@ -140,10 +155,11 @@ impl State {
         let parent = self.processes.values().filter(|process| process.sample.pid == record.ppid);
         let program = parent
             .max_by_key(|process| process.sample.start_ns)
-            .map(|parent| (parent.exe, parent.sample.cmdline.clone()));
+            .map(|parent| (parent.exe, parent.sample.exe.clone(), parent.sample.cmdline.clone()));
         let child = self.known(record);
-        if let Some((exe, cmdline)) = program {
+        if let Some((exe, name, cmdline)) = program {
             child.exe = exe;
+            child.sample.exe = name;
             child.sample.cmdline = cmdline;
         }
     }
@@ -151,6 +167,7 @@ impl State {
     fn exec(&mut self, record: &ExecRecord) {
         let process = self.known(&record.process);
         process.exe = record.exe;
+        process.sample.exe = None;
         process.sample.cmdline = arguments(record);
     }
 
@@ -168,7 +185,7 @@ fn exit_code(status: u32) -> i32 {
     i32::try_from(code).unwrap_or(i32::MAX)
 }
 
-fn until_nul(bytes: &[u8]) -> String {
+pub(super) fn until_nul(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
@@ -176,16 +193,19 @@ fn until_nul(bytes: &[u8]) -> String {
 /// The command line; cut where the record was too small for it.
 fn arguments(record: &ExecRecord) -> Vec<String> {
     let len = usize::try_from(record.args_len).unwrap_or(usize::MAX);
-    let kept = &record.args[..len.min(ARGS_BYTES)];
+    split_arguments(&record.args[..len.min(ARGS_BYTES)], len)
+}
+
+/// A command line of `len` bytes, from what was kept of it: arguments ended by NUL.
+pub(super) fn split_arguments(kept: &[u8], len: usize) -> Vec<String> {
+    let is_cut = len > kept.len();
     let kept = kept.strip_suffix(&[0]).unwrap_or(kept);
     let mut arguments: Vec<String> = if kept.is_empty() {
         Vec::new()
     } else {
         kept.split(|&byte| byte == 0).map(|argument| String::from_utf8_lossy(argument).into_owned()).collect()
     };
-    if len > ARGS_BYTES
-        && let Some(last) = arguments.last_mut()
-    {
+    if is_cut && let Some(last) = arguments.last_mut() {
         last.push('…');
     }
     arguments

@@ -31,10 +31,35 @@ pub struct Verified<'a> {
     pub expectation: Expectation,
     /// What was found.
     pub answer: &'a Answer,
-    /// The command line.
-    pub command: &'a [String],
-    /// The command's exit code.
-    pub exit_code: u8,
+    /// Whom it is about.
+    pub subject: Subject<'a>,
+}
+
+/// Whom an answer is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// A command and its children.
+    Command {
+        /// The command line.
+        command: &'a [String],
+        /// The command's exit code.
+        exit_code: u8,
+    },
+    /// Processes that ran already.
+    Processes {
+        /// Their ids, as they were given.
+        pids: &'a [u32],
+    },
+}
+
+impl Subject<'_> {
+    /// The exit code of a command, 0 of others.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Command { exit_code, .. } => *exit_code,
+            Self::Processes { .. } => 0,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -43,7 +68,8 @@ struct Document<'a> {
     tool: &'a Tool,
     host: &'a Host,
     window: &'a Window,
-    command: Command<'a>,
+    command: Option<Command<'a>>,
+    pids: &'a [u32],
     expect: &'static str,
     max_copied: Option<Bound>,
     selection: &'a Selection,
@@ -61,13 +87,20 @@ struct Command<'a> {
 impl Verified<'_> {
     /// One indented JSON object and a line end.
     pub fn to_json(&self) -> io::Result<Vec<u8>> {
-        let Self { report, selection, expectation, answer, command, exit_code } = *self;
+        let Self { report, selection, expectation, answer, subject } = *self;
+        let (command, pids) = match subject {
+            Subject::Command { command, exit_code } => {
+                (Some(Command { cmdline: command, exit_code }), &[][..])
+            }
+            Subject::Processes { pids } => (None, pids),
+        };
         let document = Document {
             schema: SCHEMA,
             tool: &report.tool,
             host: &report.host,
             window: &report.window,
-            command: Command { cmdline: command, exit_code },
+            command,
+            pids,
             expect: expectation.name(),
             max_copied: match expectation {
                 Expectation::ZeroCopy(bound) => Some(bound),
@@ -84,22 +117,29 @@ impl Verified<'_> {
 
     /// A suite with one case. What does not hold is a failure, what cannot be decided an error.
     pub fn to_junit(&self) -> io::Result<Vec<u8>> {
-        let Self { report, selection, expectation, answer, command, exit_code } = *self;
+        let Self { report, selection, expectation, answer, subject } = *self;
         let seconds = format!("{:.3}", report.window.seconds);
         let failures = if answer.outcome == Outcome::DoesNotHold { "1" } else { "0" };
         let errors = if answer.outcome == Outcome::CannotBeDecided { "1" } else { "0" };
         let counts = [("tests", "1"), ("failures", failures), ("errors", errors), ("time", &seconds)];
         let case = clean(&format!("{}: {selection}", expectation.name()));
         let summary = clean(&answer.summary);
-        let details = render::verify::details(answer, exit_code, Options::default());
+        let details = render::verify::details(answer, subject.exit_code(), Options::default());
         let (start, host) = (format!("{:.0}", report.window.start), clean(&report.host.hostname));
-        let properties = [
-            ("command", clean(&command.join(" "))),
-            ("command.exit_code", exit_code.to_string()),
+        let mut properties = match subject {
+            Subject::Command { command, exit_code } => {
+                vec![("command", clean(&command.join(" "))), ("command.exit_code", exit_code.to_string())]
+            }
+            Subject::Processes { pids } => {
+                let pids: Vec<_> = pids.iter().map(u32::to_string).collect();
+                vec![("pids", pids.join(" "))]
+            }
+        };
+        properties.extend([
             ("zc.version", report.tool.version.clone()),
             ("kernel", clean(&report.host.kernel)),
             ("answer", answer.outcome.text().to_owned()),
-        ];
+        ]);
 
         let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
         writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;

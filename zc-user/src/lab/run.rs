@@ -190,6 +190,7 @@ fn collector(root_pid: u32) -> Result<Collector, LabError> {
         count_calls: true,
         count_faults: true,
         root_pid,
+        attaches: false,
         self_stats: false,
         connections_one_in: 1,
         sizes: Sizes::default(),

@@ -267,6 +267,11 @@ const OPTIONAL: &[(&str, &str, Field)] = members![
     // CONFIG_TASK_IO_ACCOUNTING
     "task_struct"."ioac.read_bytes" => task_ioac_read_bytes,
     "task_struct"."bio_list" => task_bio_list,
+    // How a process is called in a PID namespace.
+    "task_struct"."thread_pid" => task_thread_pid,
+    "pid"."level" => pid_level,
+    "pid"."numbers" => pid_numbers,
+    "upid"."ns" => upid_ns,
     // Together since Linux 5.12.
     "bio"."bi_bdev" => bio_bi_bdev,
     "bio"."bi_opf" => bio_bi_opf,

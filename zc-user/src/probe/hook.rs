@@ -9,6 +9,8 @@ pub enum Method {
     Tracepoint,
     /// A function of the kernel, when it has returned (Linux 5.5).
     Fexit,
+    /// An iterator, run over what there is when it is asked for (Linux 5.8).
+    Iterator,
 }
 
 impl Method {
@@ -18,6 +20,7 @@ impl Method {
             Self::TpBtf => "tp_btf",
             Self::Tracepoint => "tracepoint",
             Self::Fexit => "fexit",
+            Self::Iterator => "iterator",
         }
     }
 }
@@ -33,6 +36,8 @@ pub enum When {
     DataCallsOnly,
     /// When page faults are counted.
     CountingFaults,
+    /// When processes that run already are to be traced.
+    Attaching,
 }
 
 /// On which kernels a hook is used.
@@ -60,7 +65,7 @@ pub struct Hook {
     /// How it is attached.
     pub method: Method,
     /// Where it is attached: one tracepoint, by its name and by the one that it had before; stable ones, each after its
-    /// category when that is not `syscalls`; one function.
+    /// category when that is not `syscalls`; one function; what an iterator goes over.
     pub targets: &'static [&'static str],
     /// When.
     pub when: When,
@@ -405,6 +410,17 @@ pub const HOOKS: &[Hook] = &[
         on: On::All,
         required: true,
         purpose: "children",
+    },
+    Hook {
+        name: "task",
+        program: "zc_attach",
+        method: Method::Iterator,
+        targets: &["task"],
+        when: When::Attaching,
+        on: On::All,
+        // `zc run` can do without; whoever attaches cannot.
+        required: false,
+        purpose: "processes that run already",
     },
 ];
 

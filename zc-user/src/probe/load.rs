@@ -9,7 +9,7 @@ use std::{
 
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, FExit, Program, ProgramError, TracePoint},
+    programs::{BtfTracePoint, FExit, Iter, Program, ProgramError, TracePoint},
 };
 
 use super::{
@@ -85,6 +85,10 @@ fn load_program(program: &mut Program, btf: &Btf, method: Method, target: &str) 
             let program: &mut TracePoint = program.try_into()?;
             program.load()
         }
+        Method::Iterator => {
+            let program: &mut Iter = program.try_into()?;
+            program.load(target, btf)
+        }
     }
 }
 
@@ -110,6 +114,12 @@ impl Loaded {
                     let (category, name) = target.split_once(':').unwrap_or(("syscalls", target));
                     program.attach(category, name)?;
                 }
+            }
+            // It is attached each time that it runs. That it can be, is known now.
+            Method::Iterator => {
+                let program: &mut Iter = program.try_into()?;
+                let link = program.attach()?;
+                program.detach(link)?;
             }
         }
         Ok(())

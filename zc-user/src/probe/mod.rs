@@ -1,5 +1,6 @@
 //! What can be attached on this machine, and attaching it.
 
+pub mod attach;
 pub mod btf;
 pub mod facts;
 pub mod hook;

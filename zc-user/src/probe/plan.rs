@@ -16,6 +16,8 @@ pub(super) struct Wishes {
     pub(super) count_calls: bool,
     /// Page faults are counted.
     pub(super) count_faults: bool,
+    /// Processes that run already are traced.
+    pub(super) attaches: bool,
 }
 
 /// What is done about a hook.
@@ -71,6 +73,7 @@ fn unwanted(hook: &Hook, wishes: Wishes) -> Option<&'static str> {
         When::CountingCalls if !wishes.count_calls => Some("calls of every kind are not counted"),
         When::DataCallsOnly if wishes.count_calls => Some("sys_exit sees all calls"),
         When::CountingFaults if !wishes.count_faults => Some("page faults are not counted"),
+        When::Attaching if !wishes.attaches => Some("only a command is traced, from its beginning"),
         _ => None,
     }
 }
@@ -93,6 +96,12 @@ fn useless(hook: &Hook, layout: &Layout) -> Option<Cow<'static, str>> {
         }
         "net_dev_start_xmit" | "inet_sock_set_state" if !sees_transmissions(layout) => {
             "this kernel's types do not tell what is in the buffers that devices are given; please report this"
+        }
+        "task"
+            if [offsets.task_thread_pid, offsets.pid_level, offsets.pid_numbers, offsets.upid_ns]
+                .contains(&0) =>
+        {
+            "this kernel's types do not tell how processes are called in a PID namespace; please report this"
         }
         name if name.starts_with("io_uring") && offsets.io_kiocb_opcode == 0 => {
             "this kernel has no io_uring; it was built without CONFIG_IO_URING"

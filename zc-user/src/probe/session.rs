@@ -26,7 +26,7 @@ use super::{
     OBJECT,
     btf::{self, BtfError, Layout},
     facts,
-    hook::{HOOKS, Hook, Method},
+    hook::{HOOKS, Hook, Method, When},
     load::{Loaded, chain, load_programs, refusal},
     object,
     plan::{Step, Wishes, sees_transmissions, step},
@@ -47,6 +47,8 @@ pub struct Options {
     pub count_faults: bool,
     /// Trace this process from its next exec on; 0 for none. In the PID namespace of the caller.
     pub root_pid: u32,
+    /// Be able to trace processes that run already, see [`Session::attach`].
+    pub attaches: bool,
     /// Time the kernel programs, which makes each run of them dearer.
     pub self_stats: bool,
     /// See what devices are given of one in so many connections, chosen at random.
@@ -177,8 +179,8 @@ impl Session {
     pub fn start(options: &Options) -> Result<Self, SessionError> {
         let (mut ebpf, btf, layout) = load(options)?;
         let mut hooks = Vec::with_capacity(HOOKS.len());
-        let Options { count_calls, count_faults, .. } = *options;
-        let step = |hook: &Hook| step(hook, Some(Wishes { count_calls, count_faults }), &layout);
+        let Options { count_calls, count_faults, attaches, .. } = *options;
+        let step = |hook: &Hook| step(hook, Some(Wishes { count_calls, count_faults, attaches }), &layout);
         let mut loaded = load_programs(&mut ebpf, &btf, &layout, |hook| step(hook) == Step::Try);
         prime(&mut ebpf);
         for hook in HOOKS {
@@ -187,6 +189,12 @@ impl Session {
                 Step::Cannot(reason) => Status::Unavailable(reason.into_owned()),
                 Step::Try => attach(&mut loaded, &mut ebpf, hook)?,
             };
+            if options.attaches
+                && hook.when == When::Attaching
+                && let Status::Unavailable(reason) = status
+            {
+                return Err(SessionError::Hook { hook: hook.name, purpose: hook.purpose, reason });
+            }
             hooks.push(HookState { hook: hook.name, method: hook.method, status });
         }
         let stats = if options.self_stats { aya::sys::enable_stats(Stats::RunTime).ok() } else { None };
@@ -215,6 +223,7 @@ impl Session {
                 Some(Program::BtfTracePoint(program)) => program.unload(),
                 Some(Program::TracePoint(program)) => program.unload(),
                 Some(Program::FExit(program)) => program.unload(),
+                Some(Program::Iter(program)) => program.unload(),
                 _ => Ok(()),
             };
             // What was never loaded cannot be unloaded, and that is all that can go wrong.
@@ -244,6 +253,7 @@ pub fn try_all() -> Vec<Trial> {
         count_faults: true,
         // No process has it; 0 would spare the verifier what it goes through for a command.
         root_pid: u32::MAX,
+        attaches: true,
         self_stats: false,
         connections_one_in: 1,
         sizes: Sizes::default(),

@@ -15,14 +15,19 @@ Examples:
   zc verify --path copy_file_range --path read+write -- cp --reflink=always A B
   zc verify --file /srv/www --min-bytes 64KiB --max-copied 1% -- ./serve-and-fetch
   zc verify --port 443 --format junit -o verify.xml -- ./integration-test
+  zc verify --file /srv/www -p 812 -p 813 -d 10s
 
 Exit code: 0 when it holds, 3 when it does not, 5 when it cannot be decided; CMD's own code is
 said, and is not the exit code. 127 when CMD was not found, 126 when it cannot be run, 125 when
-zc failed before it started, 1 when no answer could be written.";
+zc failed before it started, 1 when no answer could be written. With -p, 4 when that is not
+permitted or not supported here, 1 when a process cannot be watched.";
+
+const USAGE: &str = "zc verify [OPTIONS] <CMD>...
+       zc verify [OPTIONS] -p <PID>... [-d <TIME>]";
 
 /// Options of `zc verify`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES, override_usage = "zc verify [OPTIONS] <CMD>...")]
+#[command(after_help = EXAMPLES, override_usage = USAGE)]
 pub struct VerifyArgs {
     /// What is expected of the selected bytes
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
@@ -51,15 +56,14 @@ pub struct VerifyArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "shows as the options themselves")]
     pub capacity: CapacityArgs,
-    /// What to wait for: the command, or its children too
+    /// What to wait for: the command or the processes, or their children too
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub wait: Wait,
-    // Attaching is not there yet; that is said in words.
-    #[arg(short, long, value_name = "PID", hide = true, conflicts_with = "command")]
-    #[expect(missing_docs, reason = "not offered")]
+    /// Watch this process, which runs already, and the children that it makes; may be repeated
+    #[arg(short, long, value_name = "PID", value_delimiter = ',', conflicts_with = "command")]
     pub pid: Vec<u32>,
-    #[arg(short, long, value_name = "TIME", hide = true, value_parser = units::duration, requires = "pid")]
-    #[expect(missing_docs, reason = "not offered")]
+    /// Watch for so long, as 90, 500ms or 3m [default: until the processes end, or Ctrl-C]
+    #[arg(short, long, value_name = "TIME", value_parser = units::duration, requires = "pid", conflicts_with = "command")]
     pub duration: Option<std::time::Duration>,
     /// The command and its arguments
     #[arg(required_unless_present = "pid", trailing_var_arg = true, value_name = "CMD")]
@@ -110,6 +114,14 @@ pub enum VerifyFormat {
 }
 
 impl VerifyArgs {
+    /// The processes to watch, each once.
+    pub fn pids(&self) -> Vec<u32> {
+        let mut pids = self.pid.clone();
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+
     /// What is expected.
     pub fn expectation(&self) -> Expectation {
         match self.expect {
@@ -197,7 +209,7 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_exit_code_2() {
-        let wrong: [&[&str]; 8] = [
+        let wrong: [&[&str]; 10] = [
             &[],
             &["--expect", "magic", "true"],
             &["--path", "teleport", "true"],
@@ -206,17 +218,20 @@ mod tests {
             &["--max-copied", "5 %", "true"],
             &["--format", "csv", "true"],
             &["-p", "1", "--", "true"],
+            &["-p", "self"],
+            &["-d", "3s", "true"],
         ];
         for args in wrong {
             assert_eq!(verify(args).unwrap_err().exit_code(), 2, "{args:?}");
         }
-        assert_eq!(verify(&["-p", "1", "-d", "3s"]).unwrap().pid, [1]);
+        let args = verify(&["-p", "7", "-p", "1,7", "-d", "3s"]).unwrap();
+        assert_eq!((args.pids(), args.duration), (vec![1, 7], Some(std::time::Duration::from_secs(3))));
     }
 
     #[test]
     fn help_offers_what_is_there() {
         let help = verify(&["--help"]).unwrap_err().to_string();
-        assert!(help.contains("--max-copied") && !help.contains("--pid"), "{help}");
+        assert!(help.contains("--max-copied") && help.contains("--pid"), "{help}");
         assert!(help.lines().all(|line| line.len() <= 100), "{help}");
     }
 }

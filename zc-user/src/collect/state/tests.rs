@@ -95,3 +95,38 @@ fn rubbish_is_counted() {
     state.record(&[1, 2, 3]);
     assert_eq!(state.malformed, 1);
 }
+
+#[test]
+fn a_process_that_ran_before_is_known_by_what_was_read_of_it_until_it_execs() {
+    let mut state = State::default();
+    // It did something before it was described, and has ended since.
+    let (key, value) = row(7, 1, Path::Read, 100);
+    state.row(key, &value);
+    state.exit(&process(RecordKind::Exit, 1, 0, 10));
+    let sample = |pid, comm: &str| ProcessSample {
+        pid,
+        start_ns: 10,
+        comm: comm.to_owned(),
+        exe: Some("/bin/nginx".to_owned()),
+        cmdline: vec!["nginx".to_owned()],
+        alive: true,
+        ..ProcessSample::default()
+    };
+    state.attached(sample(1, "nginx"));
+    assert!(state.is_attached(&(1, 10)) && !state.is_attached(&(1, 11)));
+    let known = &state.processes[&(1, 10)].sample;
+    assert_eq!((known.comm.as_str(), known.alive, known.exit_code), ("nginx", false, Some(0)));
+    // A child is the same program.
+    state.attached(sample(2, "nginx"));
+    state.fork(&process(RecordKind::Fork, 3, 2, 20));
+    let child = &state.processes[&(3, 20)];
+    assert_eq!((child.sample.exe.as_deref(), child.attached), (Some("/bin/nginx"), false));
+    let exec = ExecRecord {
+        process: process(RecordKind::Exec, 3, 2, 20),
+        exe: 0,
+        args_len: 0,
+        args: [0; ARGS_BYTES],
+    };
+    state.exec(&exec);
+    assert_eq!(state.processes[&(3, 20)].sample.exe, None);
+}

@@ -29,7 +29,8 @@ fn given() -> Given {
 impl Given {
     fn verified(&self) -> Verified<'_> {
         let Self { report, selection, answer, command } = self;
-        Verified { report, selection, expectation: EXPECTATION, answer, command, exit_code: 1 }
+        let subject = Subject::Command { command, exit_code: 1 };
+        Verified { report, selection, expectation: EXPECTATION, answer, subject }
     }
 }
 
@@ -43,6 +44,7 @@ fn json_has_the_fields_of_the_contract() {
         "host",
         "window",
         "command",
+        "pids",
         "expect",
         "max_copied",
         "selection",
@@ -61,6 +63,16 @@ fn json_has_the_fields_of_the_contract() {
     assert_eq!(json["undecided"][0]["what"], "nothing_selected");
     assert_eq!(json["undecided"][1]["counters"]["rows_full"], 3);
     assert_eq!((&json["command"]["exit_code"], &json["selected"]["bytes"]), (&1.into(), &0.into()));
+}
+
+#[test]
+fn processes_have_ids_and_no_command() {
+    let given = given();
+    let verified = Verified { subject: Subject::Processes { pids: &[812, 813] }, ..given.verified() };
+    let json: serde_json::Value = serde_json::from_slice(&verified.to_json().unwrap()).unwrap();
+    assert_eq!((&json["command"], &json["pids"]), (&serde_json::Value::Null, &vec![812, 813].into()));
+    let xml = String::from_utf8(verified.to_junit().unwrap()).unwrap();
+    assert!(xml.contains(r#"<property name="pids" value="812 813"/>"#) && !xml.contains("command"), "{xml}");
 }
 
 #[test]

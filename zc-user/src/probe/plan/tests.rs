@@ -92,7 +92,7 @@ fn a_read_of_which_it_is_not_known_what_it_is_for_is_not_looked_at() {
 
 #[test]
 fn wishes_are_followed() {
-    let none = Some(Wishes { count_calls: false, count_faults: false });
+    let none = Some(Wishes { count_calls: false, count_faults: false, attaches: false });
     assert!(matches!(step(named("sys_exit"), none, &layout(&[])), Step::Leave(_)));
     assert_eq!(step(named("syscalls:sys_exit_*"), none, &layout(&[])), Step::Try);
     assert!(matches!(step(named("page_fault_user"), none, &layout(&[])), Step::Leave(_)));
