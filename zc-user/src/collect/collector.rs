@@ -37,6 +37,11 @@ use crate::{
     resolve::{cgroup::Cgroups, container},
 };
 
+/// How often it is looked at the end whether what is under way has arrived, and how long it is waited in between.
+const ROUNDS: u32 = 20;
+/// As above.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Reads what a session sees.
 pub struct Collector {
     session: Session,
@@ -86,7 +91,7 @@ impl Collector {
     /// Whether a process has not ended, as far as is known.
     pub fn is_alive(&self, process: &Attached) -> bool {
         let key: ProcessKey = (process.tgid, process.start_ns);
-        self.state.processes.get(&key).is_some_and(|process| process.sample.alive)
+        self.state.is_alive(&key)
     }
 
     /// Takes in what the ring buffer holds.
@@ -113,6 +118,7 @@ impl Collector {
     pub fn finish(mut self) -> Result<Samples, MapError> {
         self.wait_for_transmissions()?;
         self.drain();
+        self.wait_for_threads()?;
         let bpf = BpfCost::read(&self.session);
         let hooks = self.session.hooks.iter().map(HookState::report).collect();
         let counted = Counted {
@@ -188,8 +194,6 @@ impl Collector {
 
     /// Waits, not for long, until devices were given what connections have to send.
     fn wait_for_transmissions(&self) -> Result<(), MapError> {
-        const ROUNDS: u32 = 20;
-        const PAUSE: Duration = Duration::from_millis(5);
         if !self.sees_transmissions() {
             return Ok(());
         }
@@ -200,6 +204,22 @@ impl Collector {
                 break;
             }
             std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Threads that the kernel made in a process (workers of rings) may take their last steps when it has ended already:
+    /// `io_wq_exit_workers` waits until they leave, not until they are gone.
+    fn wait_for_threads(&mut self) -> Result<(), MapError> {
+        for _ in 0..ROUNDS {
+            let map = self.session.ebpf.map(THREADS).ok_or_else(|| no_map(THREADS))?;
+            let threads: HashMap<_, u32, Thread> = HashMap::try_from(map)?;
+            let is_left = |thread: &Thread| !self.state.is_alive(&(thread.tgid, thread.process_start_ns));
+            if !threads.iter().flatten().any(|(_, thread)| is_left(&thread)) {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+            self.drain();
         }
         Ok(())
     }

@@ -127,6 +127,11 @@ impl State {
         self.processes.iter().filter(|(_, process)| process.sample.alive).map(|(key, _)| key)
     }
 
+    /// Whether a process is known and has not ended.
+    pub fn is_alive(&self, key: &ProcessKey) -> bool {
+        self.processes.get(key).is_some_and(|process| process.sample.alive)
+    }
+
     /// Notes that a process is gone although its end was not seen.
     pub fn gone(&mut self, key: &ProcessKey) {
         if let Some(process) = self.processes.get_mut(key) {
