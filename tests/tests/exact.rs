@@ -138,6 +138,7 @@ exactly! {
     every_kind_of_descriptor_is_recognised: "kinds";
     sendfile_between_files_is_of_unknown_cost: "sendfile-file";
     sendfile_to_a_connection_names_its_peer: "sendfile-tcp";
+    sendfile_to_each_of_many_connections_is_counted: "sendfile-connections";
     sendfile_to_pipes_and_unix_sockets_is_told_apart: "sendfile-local";
     sendfile_counts_its_result_and_its_failures: "sendfile-limits";
     copy_file_range_is_counted_like_sendfile: "copy-file-range";
