@@ -42,9 +42,12 @@ pub fn is_true_but_unseen(traced: &Traced, expected: &Expectation, allowed: &[&s
     const UNSEEN: &str = "not witnessed: no device was given these bytes while zc watched";
     let report = &traced.report;
     let is_unseen = |row: &Row| row.reason.as_deref() == Some(UNSEEN);
-    report.processes.iter().flat_map(|process| &process.paths).any(is_unseen)
+    let all = expected.all();
+    let of_it = report.processes.iter().filter(|process| all.iter().any(|truth| truth.pid == process.pid));
+    of_it.flat_map(|process| &process.paths).any(is_unseen)
+        && all.iter().any(|process| !differences(report, process).is_empty())
         && report.losses().iter().all(|(name, _)| allowed.contains(name))
-        && expected.all().into_iter().all(|process| differences_of(report, process, Claims::True).is_empty())
+        && all.into_iter().all(|process| differences_of(report, process, Claims::True).is_empty())
 }
 
 /// How a report is held to what an expectation says of copies.
