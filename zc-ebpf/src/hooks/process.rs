@@ -58,8 +58,7 @@ pub(crate) fn zc_fork(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn thread_began(parent: Typed, child: Typed, tgid: u32) {
     let process = PROCESSES.get_ptr_mut(tgid);
-    // SAFETY: map memory.
-    let is_attached = process.is_some_and(|process| unsafe { (*process).attached } != 0);
+    let is_attached = process.is_some_and(|process| process::was_attached(process));
     let parent = thread::find(parent);
     // Where its state is not needed yet, it is made when it is first seen.
     let child = if parent.is_some() || is_attached { thread::create(child, tgid) } else { None };
@@ -247,8 +246,7 @@ pub(super) fn thread_ended(task: Typed, tgid: u32) {
         None => leader_start_ns(task),
     };
     let process = PROCESSES.get_ptr_mut(tgid);
-    // SAFETY: map memory.
-    let is_attached = process.is_some_and(|process| unsafe { (*process).attached } != 0);
+    let is_attached = process.is_some_and(|process| process::was_attached(process));
     // What a thread has done before it was traced is not of the session.
     if thread.is_some() || !is_attached {
         send_totals(task, tid, tgid, process_start_ns, thread);
