@@ -13,14 +13,10 @@ use zc_common::{
 };
 
 use super::{
-    copies::{Copies, EndKind, Reported, cloned, infer, received_zerocopy},
-    direct::Direct,
-    inside::Inside,
-    pages::Pages,
-    reason::Reason,
-    report::{Evidence, Via},
-    seen::{HandedOn, Seen, copied_on, leaves_by, left_out, sent_zerocopy},
-    tls::Encrypted,
+    copies::{Copies, EndKind},
+    facts::Facts,
+    report::Via,
+    seen::{Seen, left_out},
 };
 
 /// A [`RowKey`] without the thread.
@@ -154,112 +150,22 @@ impl EntryKey {
         }
     }
 
-    fn copies(&self, entry: &Entry) -> Copies {
-        if self.path == Path::Mmap {
-            let pages = Pages {
-                bytes: entry.bytes,
-                copied: entry.copied,
-                by_reference: entry.by_reference,
-                seen: !self.has(SPECIAL),
-            };
-            return if self.source_kind == Kind::Memory { pages.written() } else { pages.mapped() };
-        }
-        let (source, destination) = (self.source_end(), self.destination_end());
-        if self.path == Path::CopyFileRange && self.has(SPECIAL) {
-            return cloned(entry.bytes);
-        }
-        if self.path == Path::RecvZerocopy {
-            return received_zerocopy(Reported { copied: entry.copied, by_reference: entry.by_reference });
-        }
-        if self.path == Path::SendZerocopy {
-            // What a device put into memory was not copied there.
-            let is_copied = self.is_pair() && !(source.direct && entry.filled_by_device);
-            let reported = Reported { copied: entry.copied, by_reference: entry.by_reference };
-            return sent_zerocopy(entry.bytes, is_copied.then_some(source), reported, &entry.seen);
-        }
-        if !self.has_legs() && (source.tls != Tls::None || destination.tls != Tls::None) {
-            let Entry { bytes, by_reference, filled_by_device, seen, .. } = *entry;
-            let (by_device, came_by_reference) = (by_reference, filled_by_device);
-            return Encrypted {
-                path: self.path,
-                source,
-                destination,
-                bytes,
-                by_device,
-                came_by_reference,
-                seen,
-            }
-            .copies();
-        }
-        let handed_on = HandedOn {
-            source,
-            bytes: entry.bytes,
-            by_device: entry.by_reference,
-            came_by_reference: entry.filled_by_device,
-            seen: entry.seen,
-        };
-        if leaves_by(destination)
-            && !self.has_legs()
-            && let Some(copies) = handed_on.copies()
-        {
-            return copies;
-        }
-        let inside = Inside {
+    /// All that is known of a row.
+    fn facts(&self, entry: &Entry) -> Facts {
+        Facts {
             path: self.path,
-            source,
-            destination,
+            source: self.source_end(),
+            destination: self.destination_end(),
+            is_pair: self.is_pair(),
+            is_special: self.has(SPECIAL),
+            source_by_ring: self.has(RING_SOURCE),
             bytes: entry.bytes,
             copied: entry.copied,
             by_reference: entry.by_reference,
-            came_by_reference: entry.filled_by_device,
-        };
-        if !self.has_legs()
-            && let Some(copies) = inside.copies()
-        {
-            return copies;
+            filled_by_device: entry.filled_by_device,
+            seen: entry.seen,
+            copy_unseen: entry.copy_unseen,
         }
-        let mut copies = if self.has_legs() && (source.direct || destination.direct) {
-            Direct {
-                path: self.path,
-                source,
-                destination,
-                bytes: entry.bytes,
-                by_device: entry.by_reference,
-                filled_by_device: entry.filled_by_device,
-            }
-            .copies()
-        } else {
-            infer(self.path, source, destination, entry.bytes)
-        };
-        if self.path == Path::Read {
-            copies.add_peeked(entry.copied);
-            if self.is_received() && !entry.copy_unseen && copies.unknown == 0 {
-                copies.evidence = Evidence::Witnessed;
-            }
-        }
-        if leaves_by(destination) {
-            let is_leg = matches!(self.path, Path::Write | Path::MmapWrite);
-            copied_on(&mut copies, entry.bytes, &entry.seen, is_leg);
-        }
-        if copies.copied.is_some() && (source.tls == Tls::Software || destination.tls == Tls::Software) {
-            copies.reason = copies.reason.max(Reason::SoftwareTls);
-        }
-        if entry.bytes > 0 && self.has_legs() && self.has(SPECIAL) {
-            copies.reason = copies.reason.max(Reason::ZerocopyNotSet);
-        }
-        copies
-    }
-
-    /// Whether bytes of this row were copied out of the buffers of a socket by calls.
-    const fn is_received(&self) -> bool {
-        // What is decrypted may be copied before that, or elsewhere.
-        let is_plain = matches!(self.source_tls, Tls::None);
-        is_plain && matches!(self.source_kind, Kind::Tcp | Kind::Udp | Kind::Unix) && !self.has(RING_SOURCE)
-    }
-
-    /// Whether bytes of this row go through user memory.
-    const fn has_legs(&self) -> bool {
-        matches!(self.path, Path::Read | Path::Write | Path::ReadWrite | Path::MmapWrite)
     }
 
     fn source_end(&self) -> EndKind {
@@ -435,7 +341,7 @@ impl Sum {
         self.wchar += if wchar { entry.bytes } else { 0 };
         self.transfers += entry.transfers;
         self.costs.add(&entry.own);
-        let mut copies = key.copies(entry);
+        let mut copies = key.facts(entry).copies();
         if is_sampled {
             left_out(&mut copies, entry.bytes, key.destination_kind, &entry.seen);
         }

@@ -6,6 +6,7 @@ pub mod account;
 pub mod copies;
 mod direct;
 mod entries;
+mod facts;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod flows;
