@@ -5,7 +5,7 @@
 //! differs between kernels: `zc-user/src/probe/plan.rs` chooses.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
-use zc_common::thread::Thread;
+use zc_common::{inside::Inside, thread::Thread};
 
 use crate::{
     arch,
@@ -17,104 +17,79 @@ use crate::{
 /// `filemap_splice_read(file, position, pipe, length, flags)`: pages of the page cache go into a pipe (Linux 6.5).
 #[fexit(function = "filemap_splice_read")]
 pub(crate) fn zc_came_file(ctx: FExitContext) -> i32 {
-    if let Some(thread) = caller() {
-        // SAFETY: map memory, only this thread's.
-        unsafe { (*thread).inside.came += moved(&ctx) };
-    }
-    0
+    add(&ctx, moved, |inside| &mut inside.came)
 }
 
 /// `shmem_file_splice_read`, with the same arguments: the same of tmpfs and of shared memory (Linux 6.5).
 #[fexit(function = "shmem_file_splice_read")]
 pub(crate) fn zc_came_shmem(ctx: FExitContext) -> i32 {
-    if let Some(thread) = caller() {
-        // SAFETY: map memory, only this thread's.
-        unsafe { (*thread).inside.came += moved(&ctx) };
-    }
-    0
+    add(&ctx, moved, |inside| &mut inside.came)
 }
 
 /// `filemap_read(request, iterator, already_read)`: when the iterator is that of a pipe, which there was up to Linux 6.4,
 /// pages go there by reference (`copy_page_to_iter_pipe`).
 #[fexit(function = "filemap_read")]
 pub(crate) fn zc_came_iterator(ctx: FExitContext) -> i32 {
-    if let Some(thread) = caller()
-        && is_for_pipe(&ctx)
-    {
+    let read = |ctx: &FExitContext| {
         let already: u64 = ctx.arg(2);
-        // SAFETY: map memory, only this thread's.
-        unsafe { (*thread).inside.came += moved(&ctx).saturating_sub(already) };
-    }
-    0
+        if is_for_pipe(ctx) { moved(ctx).saturating_sub(already) } else { 0 }
+    };
+    add(&ctx, read, |inside| &mut inside.came)
 }
 
 /// `shmem_file_read_iter(request, iterator)`: the same of tmpfs and of shared memory.
 #[fexit(function = "shmem_file_read_iter")]
 pub(crate) fn zc_came_shmem_iterator(ctx: FExitContext) -> i32 {
-    if let Some(thread) = caller()
-        && is_for_pipe(&ctx)
-    {
-        // SAFETY: map memory, only this thread's.
-        unsafe { (*thread).inside.came += moved(&ctx) };
-    }
-    0
+    let read = |ctx: &FExitContext| if is_for_pipe(ctx) { moved(ctx) } else { 0 };
+    add(&ctx, read, |inside| &mut inside.came)
 }
 
 /// `generic_perform_write(request, iterator)`: bytes are copied to the page cache.
 #[fexit(function = "generic_perform_write")]
 pub(crate) fn zc_written(ctx: FExitContext) -> i32 {
-    if let Some(thread) = caller() {
-        // SAFETY: map memory, only this thread's.
-        unsafe { (*thread).inside.written += moved(&ctx) };
-    }
-    0
+    add(&ctx, moved, |inside| &mut inside.written)
 }
 
 /// `iomap_file_buffered_write(request, iterator, …)`: the same, of file systems that are built on iomap (XFS).
 #[fexit(function = "iomap_file_buffered_write")]
 pub(crate) fn zc_written_iomap(ctx: FExitContext) -> i32 {
-    if let Some(thread) = caller() {
-        // SAFETY: map memory, only this thread's.
-        unsafe { (*thread).inside.written += moved(&ctx) };
-    }
-    0
+    add(&ctx, moved, |inside| &mut inside.written)
 }
 
 /// `skb_splice_from_iter(buffer, iterator, most, …)`: pages become part of a socket's buffer (Linux 6.5).
 #[fexit(function = "skb_splice_from_iter")]
 pub(crate) fn zc_handed(ctx: FExitContext) -> i32 {
-    if has_owner(&ctx)
-        && let Some(thread) = caller()
-    {
-        // SAFETY: map memory, only this thread's.
-        unsafe { (*thread).inside.handed += moved(&ctx) };
-    }
-    0
+    let handed = |ctx: &FExitContext| if has_owner(ctx) { moved(ctx) } else { 0 };
+    add(&ctx, handed, |inside| &mut inside.handed)
 }
 
 /// `skb_append_pagefrags(buffer, page, offset, size, …)`: the same, of one page; returns 0 when it is. Before Linux 6.5.
 #[fexit(function = "skb_append_pagefrags")]
 pub(crate) fn zc_handed_page(ctx: FExitContext) -> i32 {
-    if has_owner(&ctx)
-        && let Some(thread) = caller()
-        && is_done(&ctx)
-    {
+    let handed = |ctx: &FExitContext| {
         let size: u32 = ctx.arg(3);
-        // SAFETY: map memory, only this thread's.
-        unsafe { (*thread).inside.handed += u64::from(size) };
-    }
-    0
+        if has_owner(ctx) && is_done(ctx) { size.into() } else { 0 }
+    };
+    add(&ctx, handed, |inside| &mut inside.handed)
 }
 
 /// `generic_remap_file_range_prep(from, position, to, position, length, flags)`: returns 0 when the file system may now share
 /// the extents of one file with another.
 #[fexit(function = "generic_remap_file_range_prep")]
 pub(crate) fn zc_shared(ctx: FExitContext) -> i32 {
-    if let Some(thread) = caller()
-        && is_done(&ctx)
-    {
+    add(&ctx, |ctx| is_done(ctx).into(), |inside| &mut inside.shared)
+}
+
+/// Adds what a function has done to the account of the call in progress, if there is one.
+#[inline(always)]
+fn add(
+    ctx: &FExitContext,
+    amount: impl FnOnce(&FExitContext) -> u64,
+    of: impl FnOnce(&mut Inside) -> &mut u64,
+) -> i32 {
+    if let Some(thread) = caller() {
         // SAFETY: map memory, only this thread's.
-        unsafe { (*thread).inside.shared += 1 };
+        *of(unsafe { &mut (*thread).inside }) += amount(ctx);
     }
     0
 }
