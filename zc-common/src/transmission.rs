@@ -187,10 +187,8 @@ pub enum Claim {
 pub enum Before {
     /// Nothing: it is traced from its beginning.
     Nothing,
-    /// It has sent, and may have been about to.
-    Calls,
-    /// The same, in several threads, any of which may still be about to.
-    CallsOfThreads {
+    /// It has sent, and its threads may have been about to. So may any other process that has the connection, too.
+    Calls {
         /// Something was seen to leave within a call, before the first has ended: where that begins, nothing else has been since.
         seen_leaving: bool,
     },

@@ -89,8 +89,7 @@ impl Stream {
             let base = load!(this.base);
             let is_known = match before {
                 Before::Nothing => true,
-                Before::Calls => !is_before(base, start),
-                Before::CallsOfThreads { seen_leaving } => seen_leaving && start == base,
+                Before::Calls { seen_leaving } => seen_leaving && start == base,
             };
             if !is_known {
                 // Who has not told may never do so, or may be among those who have sent meanwhile. All that comes is known.

@@ -106,48 +106,44 @@ fn bytes_are_of_the_call_that_sent_them_whichever_comes_first() {
     assert!(!line.stream.is_waiting());
 }
 
-const THREADS: Before = Before::CallsOfThreads { seen_leaving: true };
+const SENT_BEFORE: Before = Before::Calls { seen_leaving: true };
 
 #[test]
 fn bytes_from_before_are_of_nobody_and_what_comes_after_them_is_known() {
-    for before in [Before::Calls, THREADS] {
-        // Ten bytes had been sent before, and leave within the first call.
-        let mut line = Line::former(100, before);
-        line.sent(100, 150, Class::PageCache);
-        assert!(line.call(&[(A, 90)], 200));
-        line.sent(150, 210, Class::PageCache);
-        assert!(line.call(&[(B, 7)], 207));
-        assert!(line.call(&[(A, 3)], 210));
-        assert_eq!((line.of(A, Class::PageCache), line.of(B, Class::PageCache)), (3, 7));
-        assert!(!line.stream.is_waiting());
-        // Where there were none, the first call's are known, too.
-        let mut line = Line::former(100, before);
-        line.sent(100, 150, Class::PageCache);
-        assert!(line.call(&[(A, 50)], 150));
-        assert_eq!(line.of(A, Class::PageCache), 50);
-    }
+    // Ten bytes had been sent before, and leave within the first call.
+    let mut line = Line::former(100, SENT_BEFORE);
+    line.sent(100, 150, Class::PageCache);
+    assert!(line.call(&[(A, 90)], 200));
+    line.sent(150, 210, Class::PageCache);
+    assert!(line.call(&[(B, 7)], 207));
+    assert!(line.call(&[(A, 3)], 210));
+    assert_eq!((line.of(A, Class::PageCache), line.of(B, Class::PageCache)), (3, 7));
+    assert!(!line.stream.is_waiting());
+    // Where there were none, the first call's are known, too.
+    let mut line = Line::former(100, SENT_BEFORE);
+    line.sent(100, 150, Class::PageCache);
+    assert!(line.call(&[(A, 50)], 150));
+    assert_eq!(line.of(A, Class::PageCache), 50);
 }
 
 #[test]
-fn a_call_that_was_under_way_is_known_when_no_other_can_have_been() {
-    let seen = |before| {
-        let mut line = Line::former(100, before);
+fn a_call_that_was_under_way_is_unknown_and_what_comes_after_it_is_known() {
+    // What was seen begins after its first byte: before, somebody else may have sent, who has not told.
+    for seen_leaving in [true, false] {
+        let mut line = Line::former(100, Before::Calls { seen_leaving });
         line.sent(100, 150, Class::PageCache);
         assert!(line.call(&[(A, 80)], 150));
         line.sent(150, 157, Class::Private);
         assert!(line.call(&[(B, 7)], 157));
         assert_eq!(line.of(B, Class::Private), 7, "what comes is known");
-        (line.of(A, Class::Unseen), line.of(A, Class::PageCache))
-    };
-    assert_eq!(seen(Before::Calls), (30, 50));
-    assert_eq!(seen(THREADS), (0, 0));
-    assert_eq!(seen(Before::CallsOfThreads { seen_leaving: false }), (0, 0));
+        assert_eq!((line.of(A, Class::Unseen), line.of(A, Class::PageCache)), (0, 0));
+    }
 }
 
 #[test]
 fn who_had_begun_before_and_tells_late_makes_nothing_known_that_is_not() {
     // B had begun before A, sent 10 bytes before A's first and goes on in between.
-    let mut line = Line::former(100, THREADS);
+    let mut line = Line::former(100, SENT_BEFORE);
     line.sent(100, 140, Class::Private);
     assert!(line.call(&[(A, 30)], 145));
     line.sent(140, 200, Class::PageCache);

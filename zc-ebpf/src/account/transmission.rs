@@ -25,7 +25,7 @@ use crate::{
     kernel::{current, fetch_add, global, probe, swap_if, typed, user_registers},
     maps::{has, lose},
     object, process,
-    row::{self, Entry},
+    row::Entry,
 };
 
 /// Connections that traced processes send on.
@@ -147,12 +147,10 @@ extern "C" fn zc_sent_on(thread: *mut Thread, sock: u64) -> u64 {
     }
     // SAFETY: map memory, only this thread's.
     let tgid = unsafe { (*thread).tgid };
-    let before = if !process::is_attached(tgid) {
-        Before::Nothing
-    } else if row::has_threads(tgid) {
-        Before::CallsOfThreads { seen_leaving: known.is_some() }
+    let before = if process::is_attached(tgid) {
+        Before::Calls { seen_leaving: known.is_some() }
     } else {
-        Before::Calls
+        Before::Nothing
     };
     // SAFETY: map memory, and the lock is held.
     let claim = unsafe { Stream::claim(stream, &(*parts).part[0].row, count, bytes, end, before) };
