@@ -318,7 +318,8 @@ fn load(options: &Options) -> Result<(Ebpf, Btf, Layout), SessionError> {
         pair_set_mask: pair_sets - 1,
         flags: flag(options.follow, FOLLOW)
             | flag(options.count_calls, COUNT_CALLS)
-            | flag(options.attaches, ATTACHES)
+            // In every session, as `zc check` tells the sizes of the programs that all of them load.
+            | ATTACHES
             | flag(sees_transmissions(&layout), WITNESS),
         ring_bytes: ring_bytes.into(),
         ring_arguments: layout.ring_arguments,
