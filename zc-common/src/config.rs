@@ -25,7 +25,7 @@ pub struct Config {
     pub flows_max: u32,
     /// Number of sets in `PAIRS` less one; the number is a power of two.
     pub pair_set_mask: u32,
-    /// `FOLLOW`, `COUNT_CALLS`, `WITNESS`, `ATTACHES`.
+    /// `FOLLOW`, `COUNT_CALLS`, `WITNESS`.
     pub flags: u32,
     /// Size of the ring, for waking user space before it is full.
     pub ring_bytes: u64,
@@ -55,8 +55,6 @@ pub const FOLLOW: u32 = 1;
 pub const COUNT_CALLS: u32 = 2;
 /// What devices are given to send is seen.
 pub const WITNESS: u32 = 4;
-/// Processes that run already may be traced from some moment on.
-pub const ATTACHES: u32 = 8;
 
 /// Byte offsets of kernel structure members, from the running kernel's BTF. Each field is named after
 /// the structure and the member. One that not every kernel has is 0 where it is missing.

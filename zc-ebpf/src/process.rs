@@ -6,14 +6,13 @@
 
 use aya_ebpf::bindings::BPF_ANY;
 use zc_common::{
-    config::ATTACHES,
     loss::Loss,
     thread::{COUNTED, LEFT, Thread},
 };
 
 use crate::{
     kernel::{fetch_add, fetch_or, swap_if},
-    maps::{PROCESSES, Process, has, lose, set_traced},
+    maps::{PROCESSES, Process, lose, set_traced},
 };
 
 /// Begins to trace a process with its first thread. Of one that ran before, that is in place of those that are not counted
@@ -34,14 +33,14 @@ pub(crate) fn begin(tgid: u32, attached: bool) -> bool {
 /// Whether the process ran before it was traced.
 #[inline(always)]
 pub(crate) fn is_attached(tgid: u32) -> bool {
-    has(ATTACHES) && PROCESSES.get_ptr(tgid).is_some_and(was_attached)
+    PROCESSES.get_ptr(tgid).is_some_and(was_attached)
 }
 
 /// The same of a process that was looked up.
 #[inline(always)]
 pub(crate) fn was_attached(process: *const Process) -> bool {
     // SAFETY: map memory.
-    has(ATTACHES) && unsafe { (*process).attached } != 0
+    unsafe { (*process).attached != 0 }
 }
 
 /// Counts a thread that has begun, or that was found, if it is not counted. Says whether it was not.

@@ -90,16 +90,7 @@ impl Facts {
             .then(|| leaving.copies())
             .flatten()
             .or_else(|| inside.copies())
-            .unwrap_or_else(|| self.inferred())
-    }
-
-    /// What path and ends say, and what was seen of them on a connection, where the rule for that does not fit.
-    fn inferred(&self) -> Copies {
-        let mut copies = infer(self.path, self.source, self.destination, self.bytes);
-        if leaves_by(self.destination) {
-            copied_on(&mut copies, self.bytes, &self.seen, false);
-        }
-        copies
+            .unwrap_or_else(|| infer(path, source, destination, bytes))
     }
 
     /// Of bytes that calls copied to user memory, or from there, if no device did it.

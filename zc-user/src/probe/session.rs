@@ -13,7 +13,7 @@ use aya::{
     sys::Stats,
 };
 use zc_common::{
-    config::{ATTACHES, CONFIG, COUNT_CALLS, Config, FOLLOW, OFFSETS, WITNESS},
+    config::{CONFIG, COUNT_CALLS, Config, FOLLOW, OFFSETS, WITNESS},
     maps::{
         EVENTS, FLOWS_DEFAULT, OBJECTS, OBJECTS_DEFAULT, PAIR_SETS_DEFAULT, PAIRS, PROCESSES,
         RING_BYTES_DEFAULT, ROWS, ROWS_DEFAULT, SESSION, THREADS, THREADS_DEFAULT,
@@ -318,8 +318,6 @@ fn load(options: &Options) -> Result<(Ebpf, Btf, Layout), SessionError> {
         pair_set_mask: pair_sets - 1,
         flags: flag(options.follow, FOLLOW)
             | flag(options.count_calls, COUNT_CALLS)
-            // In every session, as `zc check` tells the sizes of the programs that all of them load.
-            | ATTACHES
             | flag(sees_transmissions(&layout), WITNESS),
         ring_bytes: ring_bytes.into(),
         ring_arguments: layout.ring_arguments,
