@@ -7,6 +7,7 @@
 use crate::{
     assert_layout,
     mapping::{MAPPING_SHARED, MAPPING_WRITABLE, Mapping},
+    page_table::{ENTRY_DIRTY, ENTRY_FRAME, ENTRY_PRESENT, ENTRY_WRITABLE},
     pod,
 };
 
@@ -18,12 +19,6 @@ pub const GROUP_PAGES: u64 = 64;
 pub const GROUPS: usize = 8;
 /// Pages of a window: those of one table on the last level, which one entry of the level above can also map at once.
 pub const HUGE_PAGES: u64 = 512;
-
-/// Bits of a page-table entry: the page is there, may be written, was written; where it is.
-const ENTRY_PRESENT: u64 = 1;
-const ENTRY_WRITABLE: u64 = 2;
-const ENTRY_DIRTY: u64 = 0x40;
-const ENTRY_FRAME: u64 = 0x000F_FFFF_FFFF_F000;
 
 /// Of a page fault's error code: there was an entry of the page table (`X86_PF_PROT`).
 pub const FAULT_PRESENT: u32 = 1;
@@ -189,6 +184,15 @@ impl Fault {
         outcome
     }
 
+    /// Pages were mapped around the one that was touched: `now` has to show them. A page table that does not is not
+    /// the process's, and what it showed before says nothing either.
+    #[inline(always)]
+    pub const fn doubt(&mut self, now: &Window) {
+        if now.state == WINDOW_EMPTY {
+            self.before = Window::UNREAD;
+        }
+    }
+
     /// Whether the page table was read before the fault.
     #[inline(always)]
     pub const fn is_seen(&self) -> bool {
@@ -282,6 +286,15 @@ mod tests {
         assert_eq!(clean.outcome(&table(0x5067, 8)), writable);
         let stale = fault(FAULT_WRITE | FAULT_PRESENT, SHARED, table(0x5067, 8));
         assert_eq!(stale.outcome(&table(0x5067, 8)), NOTHING);
+    }
+
+    #[test]
+    fn a_table_that_shows_nothing_of_what_was_mapped_is_not_believed() {
+        for (now, is_seen) in [(empty(), false), (table(0x5025, 8), true), (Window::UNREAD, true)] {
+            let mut fault = fault(0, PRIVATE, empty());
+            fault.doubt(&now);
+            assert_eq!(fault.is_seen(), is_seen);
+        }
     }
 
     #[test]

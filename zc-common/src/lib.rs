@@ -18,6 +18,7 @@ pub mod loss;
 pub mod mapping;
 pub mod maps;
 pub mod object;
+pub mod page_table;
 pub mod pair;
 pub mod path;
 pub mod pipe;

@@ -233,6 +233,7 @@ pub(crate) extern "C" fn zc_fault_around(thread: *mut Thread) -> u64 {
     let mut now = Window::UNREAD;
     // SAFETY: map memory, only this thread's.
     zc_window(unsafe { (*thread).page_table }, fault.address, 1, &raw mut now);
+    fault.doubt(&now);
     fault.pages += zc_claim_pages(thread, &raw const now, 0) as u32;
     1
 }

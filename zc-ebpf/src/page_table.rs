@@ -3,7 +3,7 @@
 //! Its levels are found through the kernel's mapping of all physical memory, which begins at a random place
 //! (`kernel_randomize_memory`) that no type information tells. The first level of a process's table is at a known address
 //! in there, and maps that very address too: the right beginning is the one from which a walk through the table comes
-//! back to where it began.
+//! back to where it began, by an entry that is the kernel's in every bit.
 
 use core::ffi::c_void;
 
@@ -12,8 +12,9 @@ use aya_ebpf::{
     macros::map,
     maps::PerCpuArray,
 };
-use zc_common::fault::{
-    GROUP_PAGES, GROUPS, HUGE_PAGES, PAGE, WINDOW_EMPTY, WINDOW_HUGE, WINDOW_TABLE, Window,
+use zc_common::{
+    fault::{GROUP_PAGES, GROUPS, HUGE_PAGES, PAGE, WINDOW_EMPTY, WINDOW_HUGE, WINDOW_TABLE, Window},
+    page_table::{ENTRY_FRAME, ENTRY_LEAF, ENTRY_PRESENT, maps_itself},
 };
 
 use crate::{
@@ -21,11 +22,6 @@ use crate::{
     maps::SESSION,
 };
 
-const PRESENT: u64 = 1;
-/// The entry maps memory itself, a huge page, instead of the next level (`_PAGE_PSE`).
-const LEAF: u64 = 0x80;
-/// `PTE_PFN_MASK`. On machines with memory encryption another bit is set in entries: there nothing is found.
-const FRAME: u64 = 0x000F_FFFF_FFFF_F000;
 const GIB: u64 = 1 << 30;
 /// How many beginnings are tried: one for each GiB of memory.
 const BEGINNINGS_MAX: u32 = 1 << 14;
@@ -46,10 +42,10 @@ fn descend(root: u64, direct_map: u64, address: u64, lowest: u64) -> Option<Step
     let mut table = root;
     for _ in 0..4 {
         let entry: u64 = probe_at(table + (address >> shift & 511) * 8)?;
-        if shift <= lowest || entry & PRESENT == 0 || shift <= 30 && entry & LEAF != 0 {
+        if shift <= lowest || entry & ENTRY_PRESENT == 0 || shift <= 30 && entry & ENTRY_LEAF != 0 {
             return Some(Step { entry, shift });
         }
-        table = direct_map + (entry & FRAME);
+        table = direct_map + (entry & ENTRY_FRAME);
         shift -= 9;
     }
     None
@@ -84,9 +80,7 @@ extern "C" fn try_beginning(index: u32, search: *mut Search) -> i64 {
     let search = unsafe { &mut *search };
     let direct_map = (search.root & !(GIB - 1)) - u64::from(index) * GIB;
     let Some(Step { entry, shift }) = descend(search.root, direct_map, search.root, 12) else { return 0 };
-    let inside = (1 << shift) - 1;
-    if entry & PRESENT != 0 && (entry & FRAME & !inside) | (search.root & inside) == search.root - direct_map
-    {
+    if maps_itself(entry, shift, search.root, direct_map) {
         search.direct_map = direct_map;
         return 1;
     }
@@ -123,11 +117,11 @@ pub(crate) extern "C" fn zc_window(root: u64, address: u64, others: u32, window:
         return 0;
     }
     let Some(Step { entry, shift }) = descend(root, direct_map, address, 21) else { return 0 };
-    if entry & PRESENT == 0 {
+    if entry & ENTRY_PRESENT == 0 {
         window.state = WINDOW_EMPTY;
         return 1;
     }
-    if entry & LEAF != 0 {
+    if entry & ENTRY_LEAF != 0 {
         window.state = WINDOW_HUGE;
         window.entry = entry;
         return 1;
@@ -135,7 +129,7 @@ pub(crate) extern "C" fn zc_window(root: u64, address: u64, others: u32, window:
     if shift != 21 {
         return 0;
     }
-    let place = direct_map + (entry & FRAME);
+    let place = direct_map + (entry & ENTRY_FRAME);
     let Some(own) = probe_at(place + (address / PAGE % HUGE_PAGES) * 8) else { return 0 };
     window.entry = own;
     if others != 0 {
@@ -173,7 +167,7 @@ extern "C" fn pack(group: u32, packed: *mut Packed) -> i64 {
     while page < GROUP_PAGES as usize {
         // SAFETY: this CPU's, and within it.
         let entry = unsafe { (*table).entries[group * GROUP_PAGES as usize + page] };
-        word |= (entry & PRESENT) << page;
+        word |= (entry & ENTRY_PRESENT) << page;
         page += 1;
     }
     // SAFETY: `zc_window` passes its own.
