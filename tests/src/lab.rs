@@ -62,6 +62,27 @@ pub fn lab(zc: &Zc, dir: &Path, options: &[&str]) -> Value {
     serde_json::from_slice(&done.stdout).expect("an answer in JSON")
 }
 
+/// The same; once more, at most twice, when some bytes of a row that was asked for were not seen to leave while others were, and are
+/// said to be unknown: of about one of some hundred connections the kernel does not pass by `net_dev_start_xmit` with all bytes.
+pub fn wholly_seen_lab(zc: &Zc, dir: &Path, options: &[&str]) -> Value {
+    let is_seen = |answer: &Value| {
+        cases(answer).all(|(_, case)| {
+            let mut seen = case["measured"]["seen"].as_array().into_iter().flatten();
+            let partly = |row: &Value| row["evidence"] == "witnessed" && row["verdict"] == "unknown";
+            !seen.any(|row| partly(row) && row["unknown_bytes"] != row["bytes"])
+        })
+    };
+    let mut answer = lab(zc, dir, options);
+    for _ in 0..2 {
+        if is_seen(&answer) {
+            break;
+        }
+        eprintln!("some bytes were not seen to leave, and are said to be unknown; once more");
+        answer = lab(zc, dir, options);
+    }
+    answer
+}
+
 /// A list in an answer.
 pub fn array<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     value[name].as_array().map_or_else(|| panic!("no {name} in {value}"), Vec::as_slice)
