@@ -36,8 +36,8 @@ pub fn assert_true_but(name: &str, traced: &Traced, expected: &Expectation, allo
 
 /// Whether all that is said is true, and something is unknown because no device was seen to be given it.
 ///
-/// That happens: about one of 1500 connections through veth has a segment for which the kernel does not come by
-/// `net_dev_start_xmit`. bpftrace, beside zc, saw none for it either (Linux 6.18).
+/// That happens where an interrupt sends in the time of a process for which the kernel runs no BPF programs: the kernel's
+/// own event trace has these segments, and neither zc nor bpftrace beside it has (Linux 6.18).
 pub fn is_true_but_unseen(traced: &Traced, expected: &Expectation, allowed: &[&str]) -> bool {
     const UNSEEN: &str = "not witnessed: no device was given these bytes while zc watched";
     let report = &traced.report;

@@ -63,7 +63,7 @@ pub fn lab(zc: &Zc, dir: &Path, options: &[&str]) -> Value {
 }
 
 /// The same; once more, at most twice, when some bytes of a row that was asked for were not seen to leave while others were, and are
-/// said to be unknown: of about one of some hundred connections the kernel does not pass by `net_dev_start_xmit` with all bytes.
+/// said to be unknown: see docs/limitations.md on segments that are sent where the kernel runs no BPF programs.
 pub fn wholly_seen_lab(zc: &Zc, dir: &Path, options: &[&str]) -> Value {
     let is_seen = |answer: &Value| {
         cases(answer).all(|(_, case)| {
