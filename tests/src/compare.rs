@@ -34,12 +34,17 @@ pub fn assert_true_but(name: &str, traced: &Traced, expected: &Expectation, allo
     assert_all(name, traced, expected, allowed, Claims::True);
 }
 
+/// Why bytes are unknown that no device was seen to be given.
+pub(crate) const UNSEEN: &str = "not witnessed: no device was given these bytes while zc watched";
+
+/// How often a case may be run that [`is_true_but_unseen`].
+pub const RUNS: u32 = 3;
+
 /// Whether all that is said is true, and something is unknown because no device was seen to be given it.
 ///
 /// That happens where an interrupt sends in the time of a process for which the kernel runs no BPF programs: the kernel's
 /// own event trace has these segments, and neither zc nor bpftrace beside it has (Linux 6.18).
 pub fn is_true_but_unseen(traced: &Traced, expected: &Expectation, allowed: &[&str]) -> bool {
-    const UNSEEN: &str = "not witnessed: no device was given these bytes while zc watched";
     let report = &traced.report;
     let is_unseen = |row: &Row| row.reason.as_deref() == Some(UNSEEN);
     let all = expected.all();

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Mutex};
 
 use zc_tests::{
-    compare::{assert_exact_but, assert_true_but, is_true_but_unseen},
+    compare::{RUNS, assert_exact_but, assert_true_but, is_true_but_unseen},
     fixture,
     fixtures::all,
     session::{self, Session},
@@ -53,9 +53,6 @@ fn comes_out_right(name: &'static str, held: Held) {
         eprintln!("{name}: some bytes were not seen to leave, and are said to be unknown; once more");
     }
 }
-
-/// How often a case may be run in which all that was said is true, and some bytes were not seen.
-const RUNS: u32 = 3;
 
 /// One zc for all of which the same may be declared as lost: what is lost of one is said of all.
 fn session_of(zc: &Zc, held: Held) -> &'static Session {

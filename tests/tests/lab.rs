@@ -11,7 +11,7 @@ use zc_tests::{
     job::{Done, Job},
     lab::{
         ALWAYS, SOMETIMES, array, assert_sendfile_differs_by_device, case, cases, disagreements, is_known_as,
-        lab, text, wholly_seen_lab,
+        lab, sendfile_by_device, text,
     },
     machine::{temp_dir, wait_for},
     zc::{Zc, binary},
@@ -45,7 +45,7 @@ fn the_textbook_comes_true_but_for_known_differences() {
 fn sendfile_copies_where_the_device_has_no_scatter_gather_and_only_there() {
     let Some(zc) = Zc::with(&[]) else { return };
     let dir = temp_dir();
-    let answer = wholly_seen_lab(&zc, dir.path(), &["--only", "sendfile", "--only", "sendfile-copied"]);
+    let answer = sendfile_by_device(&zc, dir.path());
     assert_sendfile_differs_by_device(&answer);
 }
 

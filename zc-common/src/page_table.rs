@@ -30,7 +30,7 @@ const KERNEL_DATA: u64 = ENTRY_PRESENT | ENTRY_WRITABLE | ENTRY_ACCESSED | ENTRY
 ///
 /// Where that is taken wrong, `entry` is a word of anything in memory: a small number can name the right frame, when the
 /// right frame is a low one. So all bits have to be as the kernel sets them (`phys_pud_init`, `phys_pmd_init`,
-/// `phys_pte_init`), those that have to be zero too.
+/// `phys_pte_init`), those that have to be zero too; `_PAGE_GLOBAL` and those left to software may be either.
 #[inline(always)]
 pub const fn maps_itself(entry: u64, shift: u64, address: u64, direct_map: u64) -> bool {
     let inside = (1 << shift) - 1;

@@ -3,7 +3,8 @@
 //! Its levels are found through the kernel's mapping of all physical memory, which begins at a random place
 //! (`kernel_randomize_memory`) that no type information tells. The first level of a process's table is at a known address
 //! in there, and maps that very address too: the right beginning is the one from which a walk through the table comes
-//! back to where it began, by an entry that is the kernel's in every bit.
+//! back to where it began, by an entry with the bits that the kernel
+//! sets there and no others.
 
 use core::ffi::c_void;
 
