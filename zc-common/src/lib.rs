@@ -13,6 +13,7 @@
 pub mod attach;
 pub mod config;
 pub mod fault;
+pub mod folio;
 pub mod inside;
 pub mod loss;
 pub mod mapping;

@@ -4,6 +4,7 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use crate::{
     arch::{self, DataCall},
+    folio::{ANONYMOUS, MARKS, first_page},
     kernel::{Typed, current, global, probe, probe_at, typed, user_registers},
     maps::is_traced,
     thread,
@@ -126,15 +127,9 @@ fn is_page_of(vector: u64, user: bool) -> bool {
 
 #[inline(always)]
 fn try_page_of(vector: u64, user: bool) -> Option<bool> {
-    const TAIL: u64 = 1;
-    const ANONYMOUS: u64 = 1;
-    const MARKS: u64 = 3;
     const TMPFS_MAGIC: u64 = 0x0102_1994;
     const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
-    let page: u64 = probe_at(vector)?;
-    let head: u64 = probe!(page, page_compound_head)?;
-    let page = if head & TAIL != 0 { head - TAIL } else { page };
-    let mapping: u64 = probe!(page, page_mapping)?;
+    let mapping: u64 = probe!(first_page(probe_at(vector)?)?, page_mapping)?;
     if !user {
         return Some(mapping == 0);
     }

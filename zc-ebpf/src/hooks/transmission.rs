@@ -12,6 +12,7 @@ use zc_common::{
 
 use crate::{
     account::transmission::{STREAMS, create, end, unlock, zc_lock, zc_match},
+    folio::{ANONYMOUS, MARKS, first_page},
     kernel::{address_at, current, global, probe, probe_at, typed},
     maps::{is_traced, lose},
     object::encrypts,
@@ -263,14 +264,11 @@ impl Payload {
     /// What memory a page is, by its `mapping`: that of a file, `FOLIO_MAPPING_ANON`, or none.
     #[inline(always)]
     fn class_of(&mut self, page: u64) -> u32 {
-        const ANONYMOUS: u64 = 1;
-        const MOVABLE: u64 = 3;
         if page & 1 != 0 || self.is_plain == 0 {
             // Memory of a device (`net_iov`).
             return Class::Elsewhere as u32;
         }
-        let compound: u64 = probe!(page, page_compound_head).unwrap_or(0);
-        let folio = if compound & 1 != 0 { compound - 1 } else { page };
+        let folio = first_page(page).unwrap_or(page);
         if folio == self.folio {
             return self.folio_class;
         }
@@ -279,7 +277,7 @@ impl Payload {
             None => Class::Elsewhere as u32,
             Some(0_u64) => self.kernel,
             Some(mapping) if mapping & ANONYMOUS != 0 => Class::User as u32,
-            Some(mapping) if mapping & MOVABLE != 0 => self.kernel,
+            Some(mapping) if mapping & MARKS != 0 => self.kernel,
             Some(_) => Class::PageCache as u32,
         };
         self.folio_class

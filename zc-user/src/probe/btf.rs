@@ -145,7 +145,9 @@ pub fn read_layout(path: &Path) -> Result<Layout, BtfError> {
         *field(&mut offsets) = types.offset_of(structure, member).ok_or_else(missing)?;
     }
     for &(structure, member, ref field) in OPTIONAL {
-        *field(&mut offsets) = types.offset_of(structure, member).unwrap_or(0);
+        let newer = RENAMED.iter().find(|&&(of, old, _)| (of, old) == (structure, member));
+        let by_newer = || newer.and_then(|&(of, _, new)| types.offset_of(of, new));
+        *field(&mut offsets) = types.offset_of(structure, member).or_else(by_newer).unwrap_or(0);
     }
     for &(enumeration, enumerator, ref field) in ENUMERATORS {
         *field(&mut offsets) = types.value_of(enumeration, enumerator).unwrap_or(u32::MAX);
@@ -354,6 +356,12 @@ const OPTIONAL: &[(&str, &str, Field)] = members![
     "io_async_msghdr"."msg.msg_iter.ubuf" => io_async_msghdr_msg_msg_iter_ubuf,
 ];
 
+/// Structures, members of [`OPTIONAL`], and what newer kernels call them.
+const RENAMED: &[(&str, &str, &str)] = &[
+    // Linux 7.1; what is in it is another thing, too: see `zc_common::folio`.
+    ("page", "compound_head", "compound_info"),
+];
+
 /// Values of enumerations; all ones where the kernel does not have it.
 const ENUMERATORS: &[(&str, &str, Field)] = members![
     "sock_flags"."SOCK_ZEROCOPY" => sock_zerocopy_bit,
@@ -409,6 +417,17 @@ mod tests {
             let last = member.rsplit('.').next().unwrap_or(member);
             let named = [format!("`{last}`"), format!(".{last}`")].iter().any(|name| lines.contains(name));
             assert!(named, "docs/hooks.md does not name {structure}.{member}");
+        }
+    }
+
+    #[test]
+    fn every_newer_name_is_that_of_a_member_and_documented() {
+        for (structure, old, new) in RENAMED {
+            assert!(
+                OPTIONAL.iter().any(|(of, member, _)| (of, member) == (structure, old)),
+                "{structure}.{old}"
+            );
+            assert!(documented(structure).contains(&format!("`{new}`")), "docs/hooks.md does not name {new}");
         }
     }
 
