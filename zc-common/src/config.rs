@@ -214,6 +214,7 @@ pub struct Offsets {
     pub io_rw_addr: u32,
     pub io_sr_msg_buf: u32,
     pub io_sr_msg_done_io: u32,
+    pub io_sr_msg_len: u32,
     pub io_sr_msg_flags: u32,
     pub io_async_msghdr_msg_msg_iter_iter_type: u32,
     pub io_async_msghdr_msg_msg_iter_ubuf: u32,

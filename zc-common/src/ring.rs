@@ -126,6 +126,24 @@ pub const fn is_repeated(opcode: u8, flags: Option<u16>) -> bool {
     }
 }
 
+/// Where the buffer of a zero-copy send began that went on after `done_bytes`, by where it says that it is, how long, and how many
+/// bytes went in all; `None` when that does not tell.
+///
+/// `io_send_zc` moves `buf` on and makes `len` less with each try; newer kernels (7.3.4 does) leave both, as they only look at the
+/// iterator.
+#[inline(always)]
+pub const fn start_of_zerocopy(buffer: u64, len: u32, done_bytes: u32, sent_bytes: u32) -> Option<u64> {
+    if done_bytes == 0 || sent_bytes == len {
+        Some(buffer)
+    } else if sent_bytes > len {
+        // More than there is from here on.
+        Some(buffer.wrapping_sub(done_bytes as u64))
+    } else {
+        // It was cut short, by either.
+        None
+    }
+}
+
 /// Whether a request moves bytes of pipes.
 #[inline(always)]
 pub const fn is_splice(opcode: u8) -> bool {
@@ -182,6 +200,25 @@ mod tests {
         for opcode in [2, 5, 9, 23, 26, 47, 48, 61] {
             assert_eq!(operation(opcode).map(|operation| operation.way), Some(Way::Write), "{opcode}");
         }
+    }
+
+    #[test]
+    fn a_zerocopy_send_began_where_its_first_try_did() {
+        const START: u64 = 0x7f00_0000_1000;
+        const LEN: u32 = 1000;
+        for done in 0..LEN {
+            let (moved, left) = (START + u64::from(done), LEN - done);
+            assert_eq!(start_of_zerocopy(moved, left, done, LEN), Some(START), "moved on, {done}");
+            assert_eq!(start_of_zerocopy(START, LEN, done, LEN), Some(START), "left, {done}");
+        }
+    }
+
+    #[test]
+    fn of_a_zerocopy_send_that_was_cut_short_the_start_is_not_made_up() {
+        assert_eq!(start_of_zerocopy(4096, 1000, 300, 300), None);
+        assert_eq!(start_of_zerocopy(4096 + 300, 700, 300, 300), None);
+        assert_eq!(start_of_zerocopy(4096 + 600, 400, 600, 600), Some(4096));
+        assert_eq!(start_of_zerocopy(4096, 1000, 0, 300), Some(4096));
     }
 
     #[test]

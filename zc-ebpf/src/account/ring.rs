@@ -16,6 +16,7 @@ use zc_common::{
     ring::{
         Arguments, BUNDLE, CQE_BUFFER, CQE_MORE, CQE_NOTIFICATION, HARDLINK, LINK, Operation, RECVMSG,
         SEND_REPORT_USAGE, SEND_VECTORIZED, Way, is_repeated, is_splice, is_unseen, operation,
+        start_of_zerocopy,
     },
     row::{RING_DESTINATION, RING_SOURCE},
 };
@@ -200,7 +201,7 @@ fn try_leg(completion: &Completion) -> Option<u64> {
         // For this, the kernel leaves the address in the place of the message (`io_recvmsg_prep_multishot`).
         buffer(request).map(|address| Memory::new(Shape::Buffer, address + header))
     } else {
-        memory_of(request, operation, &end, flags)
+        memory_of(request, operation, &end, result as u32, flags)
     };
     let is_read = operation.way == Way::Read;
     let leg = leg::place()?;
@@ -294,9 +295,9 @@ fn provided_buffer(request: u64) -> Option<u64> {
     probe!(data, io_async_msghdr_msg_msg_iter_ubuf)
 }
 
-/// The user memory of a request; `flags` are those of its completion. `None` when it is not known.
+/// The user memory of a request; `result` and `flags` are those of its completion. `None` when it is not known.
 #[inline(always)]
-fn memory_of(request: u64, operation: Operation, end: &End, flags: u32) -> Option<Memory> {
+fn memory_of(request: u64, operation: Operation, end: &End, result: u32, flags: u32) -> Option<Memory> {
     let has_buffer = flags & CQE_BUFFER != 0;
     let shape = match operation.arguments {
         Arguments::Socket => {
@@ -309,9 +310,14 @@ fn memory_of(request: u64, operation: Operation, end: &End, flags: u32) -> Optio
             }
             let is_vector = operation.way == Way::Write && flags & SEND_VECTORIZED != 0;
             let shape = if is_vector { Shape::Vector } else { Shape::Buffer };
-            // What went before a retry has moved the buffer on.
             let done: u32 = probe!(request, io_sr_msg_done_io)?;
-            return Some(Memory::new(shape, start - u64::from(done)));
+            if !operation.is_zerocopy || done == 0 {
+                // What went before a retry has moved the buffer on.
+                return Some(Memory::new(shape, start - u64::from(done)));
+            }
+            // Of a vector, this is how many buffers there are.
+            let len: u32 = if is_vector { None } else { probe!(request, io_sr_msg_len) }?;
+            return Some(Memory::new(shape, start_of_zerocopy(start, len, done, result)?));
         }
         Arguments::Message => {
             const MSG_IOV: u64 = 16;

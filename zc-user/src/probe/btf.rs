@@ -350,6 +350,7 @@ const OPTIONAL: &[(&str, &str, Field)] = members![
     "io_rw"."addr" => io_rw_addr,
     "io_sr_msg"."buf" => io_sr_msg_buf,
     "io_sr_msg"."done_io" => io_sr_msg_done_io,
+    "io_sr_msg"."len" => io_sr_msg_len,
     "io_sr_msg"."flags" => io_sr_msg_flags,
     "iov_iter"."iter_type" => iterator_type,
     "io_async_msghdr"."msg.msg_iter.iter_type" => io_async_msghdr_msg_msg_iter_iter_type,
