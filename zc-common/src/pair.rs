@@ -394,9 +394,7 @@ pub fn make_room<W: Word>(set: &Set<W>, piece: &Piece, source: &Source) {
     let state = set.state(oldest);
     let (memory, granule) = (set.memory(oldest), set.granule(oldest));
     if fill(set, oldest, state, piece, source) {
-        if W::is_alive(memory) {
-            set.forget(memory, granule, state.low(), state.high());
-        }
+        set.forget(memory, granule, state.low(), state.high());
     } else {
         set.forget(piece.memory, piece.granule, piece.low, piece.high);
     }
@@ -408,7 +406,8 @@ pub fn overwrite<W: Word>(set: &Set<W>, index: usize, piece: &Piece) {
     cut(set, index, piece, false);
 }
 
-/// Gives `piece` a way of its own; false when there is none free.
+/// Gives `piece` a way of its own; false when all are taken by processes that may still write. In a long session
+/// most of what fills a set is of those that may not.
 #[inline(always)]
 pub fn fill_free<W: Word>(set: &Set<W>, piece: &Piece, source: &Source) -> bool {
     let mut index = 0;
@@ -416,6 +415,14 @@ pub fn fill_free<W: Word>(set: &Set<W>, piece: &Piece, source: &Source) -> bool 
         // The same look for both: in between, another thread may use the way.
         let state = set.state(index);
         if state.is_empty() && fill(set, index, state, piece, source) {
+            return true;
+        }
+        index += 1;
+    }
+    index = 0;
+    while index < WAYS {
+        let state = set.state(index);
+        if !W::is_alive(set.memory(index)) && fill(set, index, state, piece, source) {
             return true;
         }
         index += 1;

@@ -15,7 +15,7 @@ use aya_ebpf::{
 };
 use zc_common::{
     fault::{GROUP_PAGES, GROUPS, HUGE_PAGES, PAGE, WINDOW_EMPTY, WINDOW_HUGE, WINDOW_TABLE, Window},
-    page_table::{ENTRY_FRAME, ENTRY_LEAF, ENTRY_PRESENT, maps_itself},
+    page_table::{self, ENTRY_FRAME, ENTRY_LEAF, ENTRY_PRESENT, Step, maps_itself},
 };
 
 use crate::{
@@ -27,29 +27,10 @@ const GIB: u64 = 1 << 30;
 /// How many beginnings are tried: one for each GiB of memory.
 const BEGINNINGS_MAX: u32 = 1 << 14;
 
-/// The entry for an address, on the last level that has one.
-#[derive(Clone, Copy)]
-struct Step {
-    entry: u64,
-    /// Address bits below the entry's level.
-    shift: u64,
-}
-
-/// Goes down from the first level at `root` to the level of `lowest` address bits, or to where there is nothing more.
+/// [`page_table::descend`] through the kernel's memory.
 #[inline(always)]
 fn descend(root: u64, direct_map: u64, address: u64, lowest: u64) -> Option<Step> {
-    // The direct map begins in the upper half of what the levels can tell apart: four of them, or five.
-    let mut shift = if root >> 48 == 0xFFFF { 39 } else { 48 };
-    let mut table = root;
-    for _ in 0..4 {
-        let entry: u64 = probe_at(table + (address >> shift & 511) * 8)?;
-        if shift <= lowest || entry & ENTRY_PRESENT == 0 || shift <= 30 && entry & ENTRY_LEAF != 0 {
-            return Some(Step { entry, shift });
-        }
-        table = direct_map + (entry & ENTRY_FRAME);
-        shift -= 9;
-    }
-    None
+    page_table::descend(probe_at, root, direct_map, address, lowest)
 }
 
 struct Search {

@@ -204,6 +204,32 @@ fn what_ended_processes_left_makes_room_without_being_missed() {
 }
 
 #[test]
+fn what_nobody_writes_any_more_makes_room_for_both_sides_of_a_cut() {
+    let mut machine = Machine::new(1);
+    machine.read(1, 0, 4096, 1);
+    for index in 1..WAYS as u64 {
+        machine.read(DEAD, index << GRANULE_BITS, 10, 2);
+    }
+    let mut taken = machine.write(1, 1000, 100);
+    taken.extend(machine.write(1, 0, 1000));
+    taken.extend(machine.write(1, 1100, 2996));
+    assert_eq!(bytes(&taken, 1), 4096);
+    assert!(machine.complete);
+}
+
+#[test]
+fn what_nobody_writes_any_more_makes_room_before_what_is_older() {
+    let mut machine = Machine::new(1);
+    machine.read(1, 0, 10, 1);
+    for index in 1..WAYS as u64 {
+        machine.read(DEAD, index << GRANULE_BITS, 10, 2);
+    }
+    machine.read(1, GRANULE, 10, 3);
+    assert_eq!(bytes(&machine.write(1, 0, 10), 1), 10);
+    assert!(machine.complete);
+}
+
+#[test]
 fn a_busy_way_is_left_alone() {
     let set = empty_set();
     let piece = Piece::first(1, 0, 100);
