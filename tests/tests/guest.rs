@@ -109,6 +109,12 @@ cases! {
         a_virtio_device_without_scatter_gather_lets_msg_zerocopy_lie: "virtio-plain-zerocopy";
         a_virtio_device_without_scatter_gather_lets_a_ring_lie: "virtio-plain-ring";
         headers_and_files_are_copied_for_a_virtio_device_without_scatter_gather: "virtio-plain-headers";
+        files_are_copied_by_a_driver_with_bounce_buffers: "virtio-bounced-sendfile";
+        spliced_memory_is_copied_by_a_driver_with_bounce_buffers: "virtio-bounced-vmsplice";
+        the_kernel_does_not_report_the_copies_of_a_driver_with_bounce_buffers: "virtio-bounced-zerocopy";
+        a_ring_does_not_report_the_copies_of_a_driver_with_bounce_buffers: "virtio-bounced-ring";
+        headers_are_copied_twice_by_a_driver_with_bounce_buffers: "virtio-bounced-headers";
+        direct_reads_of_a_disk_with_bounce_buffers_are_unknown: "disk-bounced";
         storage_delivers_what_sendfile_sends: "disk-sendfile-cold";
         nothing_is_delivered_for_what_is_in_memory: "disk-sendfile-warm";
         a_disk_fills_the_pages_that_direct_sendfile_sends: "disk-sendfile-direct";

@@ -11,6 +11,7 @@
 )]
 
 pub mod attach;
+pub mod bounce;
 pub mod config;
 pub mod fault;
 pub mod folio;

@@ -20,7 +20,13 @@ pub struct Session {
     pub sends_waiting: u64,
     /// Where the kernel maps all of physical memory (`PAGE_OFFSET`); 0 when that is not known.
     pub direct_map: u64,
+    /// Devices for which something was seen to bounce ([`crate::bounce`]).
+    pub bounced: u64,
+    /// Of these: those that are not known to be network adapters.
+    pub bounced_storage: u64,
+    /// Not zero when there were too many to tell them apart.
+    pub bounced_unlisted: u64,
 }
 
-assert_layout!(Session, 48, [[u64; 6]]);
+assert_layout!(Session, 72, [[u64; 9]]);
 pod!(Session);

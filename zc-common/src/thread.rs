@@ -37,6 +37,8 @@ pub struct Thread {
     pub call_device_read_bytes: u64,
     /// Bytes that a device read from or wrote to user memory for the call in progress.
     pub call_direct_bytes: u64,
+    /// [`crate::session::Session::bounced_storage`] before the device was asked for these.
+    pub call_bounced: u64,
     /// Bytes that storage had to deliver for page faults in user mode, since the thread began.
     pub fault_device_read_bytes: u64,
     /// The task's counters when tracing began: what to take off its totals.
@@ -183,9 +185,9 @@ pub struct Descriptor {
 assert_layout!(Descriptor, 40, [u64, u64, u64, u32, i32, u32, u8, [u8; 3]]);
 assert_layout!(
     Thread,
-    80 + 48 + 16 + 24 + 32 + 8 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 16 + 128 + 32 * MAPPINGS,
+    88 + 48 + 16 + 24 + 32 + 8 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 16 + 128 + 32 * MAPPINGS,
     [
-        [u64; 10],
+        [u64; 11],
         Costs,
         [u64; 2],
         [u32; 6],

@@ -62,6 +62,8 @@ impl Class {
 
 /// Beside a [`Class`]: packets of the device were being captured.
 pub const TAPPED: u32 = 8;
+/// Beside a [`Class`]: the driver copied what the device was given ([`crate::bounce::WHOLLY`]).
+pub const BOUNCED: u32 = 16;
 /// The bits of a [`Class`].
 const CLASS_MASK: u32 = 7;
 
@@ -73,8 +75,11 @@ pub struct Witnessed {
     pub bytes: [u64; 8],
     /// Of these: bytes on a device whose packets were being captured.
     pub tapped: u64,
-    /// Bytes that a second device was given flattened, which the first one was not: which of the above they are is not known.
+    /// Bytes that a second device was given flattened, which the first one was not, or that may have bounced: which of the
+    /// above they are is not known.
     pub doubtful: u64,
+    /// Bytes by [`Class`] that were copied once more by a driver.
+    pub bounced: [u64; 8],
 }
 
 /// How often the bytes of a connection that were not seen to leave may change from one row to another; a power of two.
@@ -106,7 +111,7 @@ pub const NO_ROW: u32 = ROWS as u32;
 pub struct Logged {
     /// The number of the first byte that is not of them.
     pub end: u32,
-    /// A [`Class`], and [`TAPPED`].
+    /// A [`Class`], [`TAPPED`] and [`BOUNCED`].
     pub class: u32,
 }
 
@@ -231,7 +236,7 @@ pub struct Part {
     pub bytes: u64,
 }
 
-assert_layout!(Witnessed, 80, [[u64; 8], u64, u64]);
+assert_layout!(Witnessed, 144, [[u64; 8], u64, u64, [u64; 8]]);
 assert_layout!(Call, 8, [u32, u32]);
 assert_layout!(Logged, 8, [u32, u32]);
 assert_layout!(

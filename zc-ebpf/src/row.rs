@@ -15,6 +15,7 @@ use zc_common::{
 
 use crate::{
     account::{transmission, zerocopy},
+    hooks::bounce,
     kernel::{Typed, fetch_add, global, typed},
     maps::{PROCESSES, ROWS, lose},
     thread::CallCosts,
@@ -188,7 +189,7 @@ extern "C" fn zc_row_add(thread: *mut Thread, entry: *mut Entry) -> u64 {
         row.own.calls += u64::from(entry.calls);
         if entry.own.by_device != 0 {
             if is_direct(&entry.key) {
-                row.by_reference += entry.bytes;
+                row.by_reference += if bounce::is_found_since(thread) { 0 } else { entry.bytes };
             } else if entry.key.path == Path::SendZerocopy as u8 {
                 zerocopy::note(thread, &entry.key, entry.bytes);
             }

@@ -67,7 +67,11 @@ own_space pieces-near 01 192.0.2.1
 own_space pieces-far 02 192.0.2.2
 own_space plain-near 03 192.0.2.1
 own_space plain-far 04 192.0.2.2
+own_space bounced-near 05 192.0.2.1
+own_space bounced-far 06 192.0.2.2
 mount -t ext4 /dev/vda "$WORKSPACE/target/tmp"
+mkdir -p /bounced
+mount -t ext4 /dev/vdb /bounced
 # Not over the workspace.
 case "$WORKSPACE" in /tmp/*) ;; *) mount -t tmpfs tmp /tmp ;; esac
 mkdir -p /tmp/home

@@ -12,7 +12,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{cpio::Archive, kernel::Kernel, network::Network};
+use super::{
+    cpio::Archive,
+    kernel::Kernel,
+    network::{BOUNCED, Network},
+};
 use crate::{
     process::{self, say},
     workspace::Workspace,
@@ -22,7 +26,7 @@ const QEMU: &str = "qemu-system-x86_64";
 
 /// A kernel that crashes or hangs says where, and ends the machine. A minute is longer than an emulated CPU is away.
 const KERNEL_OPTIONS: &str = "console=ttyS0 panic=-1 oops=panic \
-    watchdog_thresh=30 softlockup_panic=1 softlockup_all_cpu_backtrace=1";
+    watchdog_thresh=30 softlockup_panic=1 softlockup_all_cpu_backtrace=1 swiotlb=force";
 
 /// An error when there is nothing that runs a machine.
 pub(super) fn require_qemu() -> Result<()> {
@@ -71,7 +75,7 @@ impl Accelerator {
             dir: workspace.root().join("target/vm/probe"),
             network: None,
         };
-        let works = machine.run(kernel, &archive.finish(), None, |_| {})?.results.contains(PROBE_WORD);
+        let works = machine.run(kernel, &archive.finish(), &[], |_| {})?.results.contains(PROBE_WORD);
         let this = if works { Self::Kvm } else { Self::Tcg };
         if this == Self::Tcg {
             say("/dev/kvm is there, but no kernel runs by it; machines are emulated in software");
@@ -110,13 +114,13 @@ impl Machine {
         &self,
         kernel: &Kernel,
         image: &[u8],
-        disk: Option<&Path>,
+        disks: &[PathBuf],
         mut line: impl FnMut(&str),
     ) -> Result<Outcome> {
         let initrd = self.dir.join("initrd");
         process::replace_file(&initrd, image)?;
         let console = self.dir.join("console.log");
-        let mut qemu = self.command(kernel, &initrd, &console, disk)?;
+        let mut qemu = self.command(kernel, &initrd, &console, disks)?;
         let shown = process::show(&qemu);
         let started = Instant::now();
         let mut child = Running(qemu.spawn().with_context(|| format!("start `{shown}`"))?);
@@ -152,13 +156,7 @@ impl Machine {
         Ok(Outcome { results, console, took: started.elapsed(), timed_out })
     }
 
-    fn command(
-        &self,
-        kernel: &Kernel,
-        initrd: &Path,
-        console: &Path,
-        disk: Option<&Path>,
-    ) -> Result<Command> {
+    fn command(&self, kernel: &Kernel, initrd: &Path, console: &Path, disks: &[PathBuf]) -> Result<Command> {
         // Attaching a program changes instructions that other CPUs run meanwhile. QEMU 7.2 has been seen to run such a
         // breakpoint after the kernel had taken it away, which is a crash: an emulated machine has one CPU.
         let (accelerator, cpu, cpus) = match self.accelerator {
@@ -175,9 +173,11 @@ impl Machine {
         command.arg("-kernel").arg(kernel.image()?).arg("-initrd").arg(initrd);
         command.args(["-append", KERNEL_OPTIONS]);
         command.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
-        if let Some(disk) = disk {
-            let drive = format!("file={},if=virtio,format=raw,cache=unsafe", disk.display());
-            command.args(["-drive", &drive]);
+        for (number, disk) in disks.iter().enumerate() {
+            let drive = format!("file={},id=disk{number},if=none,format=raw,cache=unsafe", disk.display());
+            let more = if number == 0 { "" } else { BOUNCED };
+            let device = format!("virtio-blk-pci,drive=disk{number}{more}");
+            command.args(["-drive", &drive, "-device", &device]);
         }
         command.args(self.network.iter().flat_map(Network::arguments));
         command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -196,15 +196,16 @@ impl Drop for Running {
     }
 }
 
-/// An empty ext4 file system, for what the tests do with files.
-pub(super) fn make_disk(dir: &Path) -> Result<PathBuf> {
-    const BYTES: u64 = 1 << 30;
+/// Two disks with empty ext4 file systems: one for what the tests do with files, and one whose driver uses bounce buffers.
+pub(super) fn make_disks(dir: &Path) -> Result<[PathBuf; 2]> {
     fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
-    let disk = dir.join("disk");
-    let made = File::create(&disk).and_then(|file| file.set_len(BYTES));
-    made.with_context(|| format!("make {}", disk.display()))?;
-    process::output(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk))?;
-    Ok(disk)
+    let disks = ["disk", "disk-bounced"].map(|name| dir.join(name));
+    for (disk, bytes) in disks.iter().zip([1 << 30, 64 << 20]) {
+        let made = File::create(disk).and_then(|file| file.set_len(bytes));
+        made.with_context(|| format!("make {}", disk.display()))?;
+        process::output(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(disk))?;
+    }
+    Ok(disks)
 }
 
 /// The last lines of a console.

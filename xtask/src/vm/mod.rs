@@ -190,8 +190,8 @@ impl Lab<'_> {
             .collect();
         let network = boot.has_network.then(|| network.clone());
         let image = image::build(workspace, kernel, &programs, network.as_ref(), &boot.job(tests, only))?;
-        let disk = machine::make_disk(&dir)?;
-        Machine { accelerator, limit: LIMIT, dir, network }.run(kernel, &image, Some(&disk), line)
+        let disks = machine::make_disks(&dir)?;
+        Machine { accelerator, limit: LIMIT, dir, network }.run(kernel, &image, &disks, line)
     }
 
     /// Runs what one machine has to, on one kernel.

@@ -6,7 +6,7 @@ use zc_common::{
     thread::Thread,
 };
 
-use crate::row::Entry;
+use crate::{hooks::bounce, row::Entry};
 
 /// Whether anything was seen of the call that has ended.
 #[inline(always)]
@@ -32,7 +32,7 @@ pub(super) extern "C" fn zc_inside(thread: *mut Thread, entry: *mut Entry) -> u6
         else {
             return 0;
         };
-        let by_device = entry.own.by_device != 0;
+        let by_device = entry.own.by_device != 0 && !bounce::is_found_since(thread);
         let Became { copied, by_reference } =
             inside.became(path, to, entry.key.flags, entry.bytes, by_device);
         entry.copied = copied;

@@ -16,7 +16,8 @@ use zc_common::{
     row::RowKey,
     thread::Thread,
     transmission::{
-        Before, Claim, PARTS, Part, Parts, STREAMS_MAX, Share, Stream, TAPPED, Witnessed, class_index,
+        BOUNCED, Before, Claim, PARTS, Part, Parts, STREAMS_MAX, Share, Stream, TAPPED, Witnessed,
+        class_index,
     },
 };
 
@@ -47,7 +48,7 @@ static SENT_PARTS: PerCpuArray<Parts> = PerCpuArray::with_max_entries(1, 0);
 /// What a connection begins with; too large for the stack.
 static NEW_STREAM: Stream = Stream::NONE;
 /// What a row begins with.
-static UNSEEN: Witnessed = Witnessed { bytes: [0; 8], tapped: 0, doubtful: 0 };
+static UNSEEN: Witnessed = Witnessed { bytes: [0; 8], tapped: 0, doubtful: 0, bounced: [0; 8] };
 
 /// Notes bytes that a row was given of what is sent on a connection. A global function: the verifier looks at it once.
 #[unsafe(no_mangle)]
@@ -356,6 +357,9 @@ extern "C" fn zc_match_step(stream: *mut Stream) -> u64 {
         fetch_add(&raw mut (*witnessed).bytes[class_index(share.class)], share.bytes.into());
         if share.class & TAPPED != 0 {
             fetch_add(&raw mut (*witnessed).tapped, share.bytes.into());
+        }
+        if share.class & BOUNCED != 0 {
+            fetch_add(&raw mut (*witnessed).bounced[class_index(share.class)], share.bytes.into());
         }
         if share.doubtful != 0 {
             fetch_add(&raw mut (*witnessed).doubtful, share.doubtful.into());

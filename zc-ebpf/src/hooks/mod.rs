@@ -1,5 +1,6 @@
 //! The programs, a file for each family of hooks.
 
+pub(crate) mod bounce;
 mod floor;
 mod inside;
 mod page_fault;

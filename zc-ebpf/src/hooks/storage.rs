@@ -1,11 +1,13 @@
 //! Storage: I/O that really goes to a device, and which call or page fault it is for.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use zc_common::bounce::NOT;
 
 use crate::{
     arch::{self, DataCall},
     folio::{ANONYMOUS, MARKS, first_page},
-    kernel::{Typed, current, global, probe, probe_at, typed, user_registers},
+    hooks::bounce,
+    kernel::{Typed, address_at, current, global, probe, probe_at, typed, user_registers},
     maps::is_traced,
     thread,
 };
@@ -24,9 +26,13 @@ pub(crate) fn zc_storage(ctx: BtfTracePointContext) -> i32 {
     let registers = user_registers(task);
     if let Some(thread) = thread::touch(task) {
         let direct = direct_bytes(ctx.arg(0), registers);
+        let bounced = bounce::storage_that_bounces();
         // SAFETY: map memory, only this thread's.
         unsafe {
             (*thread).call_device_read_bytes += bytes;
+            if (*thread).call_direct_bytes == 0 {
+                (*thread).call_bounced = bounced;
+            }
             (*thread).call_direct_bytes += direct;
         }
     } else if thread::is_outside_calls(registers) {
@@ -42,8 +48,8 @@ pub(crate) fn zc_storage(ctx: BtfTracePointContext) -> i32 {
 ///
 /// What it takes: the data goes the way of the call; the file system's own request and not what a driver made of it;
 /// no encryption on the way; a disk that is driven by requests and belongs to a bus, so that it moves data by itself:
-/// loop, zram, brd, dm, md, nbd and pmem copy, compute or pass on, and are not one or not the other; and the first
-/// page is of user memory.
+/// loop, zram, brd, dm, md, nbd and pmem copy, compute or pass on, and are not one or not the other, and that was not seen
+/// to bounce; and the first page is of user memory.
 #[inline(always)]
 fn direct_bytes(bio: Typed, registers: Typed) -> u64 {
     const REQ_OP_MASK: u32 = 0xFF;
@@ -114,8 +120,10 @@ fn is_real_disk(bio: Typed) -> bool {
     if whole.is_null() {
         return false;
     }
-    let parent: u64 = typed!(whole, bdev_parent);
-    parent != 0 && probe_at::<u64>(operations) == Some(0)
+    let parent = address_at(whole, global!(OFFSETS.bdev_parent));
+    parent != 0
+        && probe_at::<u64>(operations) == Some(0)
+        && (!bounce::has_bounced() || bounce::zc_how_bounced(parent) == NOT.into())
 }
 
 /// Whether the page of a `struct bio_vec` (its first member) is one of a process: anonymous, or of memory that

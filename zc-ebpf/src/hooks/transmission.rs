@@ -6,13 +6,15 @@ use aya_ebpf::{
     EbpfContext as _, helpers::generated::bpf_loop, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
 use zc_common::{
+    bounce::{NOT, PARTLY, WHOLLY},
     loss::Loss,
-    transmission::{Class, Stream, TAPPED},
+    transmission::{BOUNCED, Class, Stream, TAPPED},
 };
 
 use crate::{
     account::transmission::{STREAMS, create, end, unlock, zc_lock, zc_match},
     folio::{ANONYMOUS, MARKS, first_page},
+    hooks::bounce,
     kernel::{address_at, current, global, probe, probe_at, typed},
     maps::{is_traced, lose},
     object::encrypts,
@@ -74,8 +76,8 @@ struct Payload {
     kernel: u32,
     /// Whether the device is plain.
     is_plain: u32,
-    /// [`TAPPED`].
-    tapped: u32,
+    /// [`TAPPED`] and [`BOUNCED`].
+    marks: u32,
     /// Bytes `start` to `end` are of `class`, and are not noted yet.
     class: u32,
     start: u32,
@@ -131,13 +133,20 @@ fn transmitted(buffer: u64, sock: u64, device: u64) -> Option<()> {
     let (known, known_device) = unsafe {
         ((&raw const (*stream).log_end).read_volatile(), (&raw const (*stream).device).read_volatile())
     };
+    let above = bounce::above(device);
+    let bounced =
+        if above != 0 && bounce::has_bounced() { bounce::zc_how_bounced(above) } else { NOT.into() };
+    if above != 0 && bounced == NOT.into() {
+        bounce::note(sock, above, end.wrapping_sub(start));
+    }
     if end.wrapping_sub(known).wrapping_sub(1) >> 31 != 0 {
-        // It is sent again, or given on by a device to one below it, for which it was flattened.
-        if linear != 0 && device != known_device {
+        // It is sent again, or given on by a device to one below it, for which it was flattened, or whose driver copies.
+        let doubt = if bounced == NOT.into() { linear } else { end.wrapping_sub(start) };
+        if doubt != 0 && device != known_device {
             // SAFETY: as above.
             unsafe {
                 let doubtful = &raw mut (*stream).doubtful;
-                doubtful.write_volatile(doubtful.read_volatile().wrapping_add(linear));
+                doubtful.write_volatile(doubtful.read_volatile().wrapping_add(doubt));
             }
         }
         return None;
@@ -148,6 +157,7 @@ fn transmitted(buffer: u64, sock: u64, device: u64) -> Option<()> {
         (&raw mut (*stream).device).write_volatile(device);
         (&raw mut (*stream).device_is_plain).write_volatile(u32::from(is_plain));
     }
+    let is_plain = is_plain && bounced != PARTLY.into();
 
     let shared = head + u64::from(probe!(buffer, skb_end).unwrap_or(0_u32));
     // `flags`, the first member.
@@ -163,7 +173,8 @@ fn transmitted(buffer: u64, sock: u64, device: u64) -> Option<()> {
         folio_class: 0,
         kernel: of(if flags & SHARED_FRAG == 0 { Class::Private } else { Class::Handed }),
         is_plain: u32::from(is_plain),
-        tapped: if what & CAPTURED == 0 { 0 } else { TAPPED },
+        marks: if what & CAPTURED == 0 { 0 } else { TAPPED }
+            | if bounced == WHOLLY.into() { BOUNCED } else { 0 },
         class: of(flat),
         start,
         end: start.wrapping_add(linear),
@@ -256,7 +267,7 @@ impl Payload {
     #[inline(always)]
     fn note(&mut self) {
         if self.start != self.end {
-            zc_log(self.sock, self.start.into(), self.end.into(), (self.class | self.tapped).into());
+            zc_log(self.sock, self.start.into(), self.end.into(), (self.class | self.marks).into());
             self.start = self.end;
         }
     }

@@ -50,6 +50,8 @@ pub enum Reason {
     NoScatterGather,
     /// The same, though the kernel says that it did not copy.
     ZerocopyFalselyReported,
+    /// A device that does not reach the memory.
+    BounceBuffer,
     /// Packets of the device were captured.
     Captured,
     /// Pages of files that the process may write to.
@@ -86,7 +88,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::NoBytes,
         Self::ByDevice,
         Self::Cloned,
@@ -107,6 +109,7 @@ impl Reason {
         Self::Flattened,
         Self::NoScatterGather,
         Self::ZerocopyFalselyReported,
+        Self::BounceBuffer,
         Self::Captured,
         Self::MadeWritable,
         Self::PagesUnseen,
@@ -150,6 +153,7 @@ impl Reason {
             Self::ZerocopyFalselyReported => {
                 "device without scatter-gather, though the kernel reports MSG_ZEROCOPY data as sent by reference"
             }
+            Self::BounceBuffer => "bounce buffers (swiotlb): the driver copied to where its device reaches",
             Self::Captured => "packet capture on the device",
             Self::MadeWritable => "not witnessed: pages of a shared mapping were made writable",
             Self::PagesUnseen => "not witnessed: the page table cannot be read on this machine",
@@ -204,6 +208,9 @@ impl Reason {
             Self::NoScatterGather | Self::ZerocopyFalselyReported => {
                 Some("ethtool -K DEVICE sg on, or a device or virtual machine set-up that has it")
             }
+            Self::BounceBuffer => Some(
+                "an IOMMU or a device with 64-bit addresses; in a confidential virtual machine it cannot be helped",
+            ),
             Self::Captured => Some("packets are copied while somebody captures them (tcpdump)"),
             Self::KernelPages => {
                 Some("files without page cache and sockets fill pages that zc does not see being filled")

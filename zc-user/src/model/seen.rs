@@ -36,13 +36,20 @@ pub struct Seen {
     pub elsewhere: u64,
     /// Of all these: while packets of the device were captured.
     pub tapped: u64,
-    /// Bytes of these that another device was given in one piece afterwards.
+    /// Bytes of these that another device was given in one piece afterwards, or that may have bounced.
     pub doubtful: u64,
+    /// Of the pages of files and programs: bytes that a driver copied to where its device reaches them (bounce buffers).
+    pub bounced: u64,
+    /// The same of pages of the kernel that were handed to the socket.
+    pub bounced_handed: u64,
+    /// The same of all that had been copied before.
+    pub bounced_again: u64,
 }
 
 impl From<Witnessed> for Seen {
     fn from(witnessed: Witnessed) -> Self {
         let of = |class: Class| witnessed.bytes[class as usize];
+        let bounced = |class: Class| witnessed.bounced[class as usize];
         Self {
             page_cache: of(Class::PageCache),
             user: of(Class::User),
@@ -53,6 +60,9 @@ impl From<Witnessed> for Seen {
             elsewhere: of(Class::Elsewhere),
             tapped: witnessed.tapped,
             doubtful: witnessed.doubtful,
+            bounced: bounced(Class::PageCache) + bounced(Class::User),
+            bounced_handed: bounced(Class::Handed),
+            bounced_again: bounced(Class::Private) + bounced(Class::Flattened) + bounced(Class::Linear),
         }
     }
 }
@@ -60,8 +70,8 @@ impl From<Witnessed> for Seen {
 impl Seen {
     /// Adds what was seen of another row.
     pub fn add(&mut self, other: &Self) {
-        let Self { page_cache, user, private, handed, flattened, linear, elsewhere, tapped, doubtful } =
-            *other;
+        let Self { page_cache, user, private, handed, flattened, linear, elsewhere, .. } = *other;
+        let Self { tapped, doubtful, bounced, bounced_handed, bounced_again, .. } = *other;
         self.page_cache += page_cache;
         self.user += user;
         self.private += private;
@@ -71,6 +81,9 @@ impl Seen {
         self.elsewhere += elsewhere;
         self.tapped += tapped;
         self.doubtful += doubtful;
+        self.bounced += bounced;
+        self.bounced_handed += bounced_handed;
+        self.bounced_again += bounced_again;
     }
 
     /// How many bytes were seen.
@@ -92,6 +105,11 @@ impl Seen {
     /// Why they were made one piece.
     const fn why_in_one_piece(&self) -> Reason {
         if self.flattened > 0 { Reason::NoScatterGather } else { Reason::Flattened }
+    }
+
+    /// How many bytes bounced.
+    const fn all_bounced(&self) -> u64 {
+        self.bounced + self.bounced_handed + self.bounced_again
     }
 
     /// Whether it is about `bytes` bytes, or some of them. What is not would not be of this row.
@@ -125,9 +143,11 @@ impl HandedOn {
             // Into such pages a device writes when the file is open with O_DIRECT, and then all are such pages.
             _ => source.direct && by_device >= bytes,
         };
-        let filled = if is_known { seen.handed } else { 0 };
-        let copied = seen.private + seen.in_one_piece();
-        let named = seen.page_cache + seen.user + filled;
+        let (filled, bounced_filled) = if is_known { (seen.handed, seen.bounced_handed) } else { (0, 0) };
+        let all = seen.page_cache + seen.user + filled;
+        let bounced = (seen.bounced + bounced_filled).min(all);
+        let copied = seen.private + seen.in_one_piece() + bounced;
+        let named = all - bounced;
         let doubtful = seen.doubtful.min(named);
         let by_reference = named - doubtful;
         let unknown = bytes - copied - by_reference;
@@ -135,6 +155,7 @@ impl HandedOn {
         for (is_so, why) in [
             (seen.private > 0, Reason::CopiedIntoSocket),
             (seen.in_one_piece() > 0, seen.why_in_one_piece()),
+            (seen.all_bounced() > 0, Reason::BounceBuffer),
             (seen.handed > filled, Reason::KernelPages),
             (seen.elsewhere + doubtful > 0, Reason::OtherDevice),
             (bytes > seen.bytes(), Reason::NotSeenLeaving),
@@ -145,7 +166,7 @@ impl HandedOn {
         }
         let is_known = copied + by_reference > 0;
         Some(Copies {
-            copied: is_known.then_some(copied),
+            copied: is_known.then_some(copied + seen.bounced_again),
             by_reference: is_known.then_some(by_reference),
             unknown,
             evidence: if is_known { Evidence::Witnessed } else { Evidence::Inferred },
@@ -160,10 +181,12 @@ pub(super) fn copied_on(copies: &mut Copies, bytes: u64, seen: &Seen, is_leg: bo
     if seen.bytes() == 0 || !seen.fits(bytes) || copies.copied.is_none() {
         return;
     }
-    let again = seen.in_one_piece();
-    if again > 0 {
-        copies.copied = copies.copied.map(|copied| copied + again);
-        copies.reason = copies.reason.max(seen.why_in_one_piece());
+    let (again, bounced) = (seen.in_one_piece(), seen.all_bounced());
+    copies.copied = copies.copied.map(|copied| copied + again + bounced);
+    for (is_so, why) in [(again > 0, seen.why_in_one_piece()), (bounced > 0, Reason::BounceBuffer)] {
+        if is_so {
+            copies.reason = copies.reason.max(why);
+        }
     }
     // What is in the kernel's memory when it leaves, was copied there by the call.
     if is_leg && seen.private + seen.handed + again == bytes {
@@ -174,7 +197,8 @@ pub(super) fn copied_on(copies: &mut Copies, bytes: u64, seen: &Seen, is_leg: bo
 /// The copies of `bytes` that were sent with `MSG_ZEROCOPY` from memory that `read` had filled, if anything had.
 ///
 /// Neither what the kernel reports nor what was seen is enough: it reports bytes as not copied which a device without
-/// scatter-gather was given in one piece, and it copies them for who receives or captures them after a device has had them.
+/// scatter-gather was given in one piece, or its driver has copied, and it copies them for who receives or captures them after a
+/// device has had them.
 pub(super) fn sent_zerocopy(bytes: u64, read: Option<EndKind>, reported: Reported, seen: &Seen) -> Copies {
     if bytes == 0 {
         return Copies::none();
@@ -183,8 +207,9 @@ pub(super) fn sent_zerocopy(bytes: u64, read: Option<EndKind>, reported: Reporte
     let said_copied = reported.copied.min(bytes);
     let said_not = reported.by_reference.min(bytes - said_copied);
     let unreported = bytes - said_copied - said_not;
-    let seen_copied = seen.private + seen.handed + seen.in_one_piece();
-    let seen_not = (seen.page_cache + seen.user).saturating_sub(seen.doubtful);
+    let bounced = seen.bounced.min(seen.page_cache + seen.user);
+    let seen_copied = seen.private + seen.handed + seen.in_one_piece() + bounced;
+    let seen_not = (seen.page_cache + seen.user - bounced).saturating_sub(seen.doubtful);
     // Which bytes the report was about is not known, so those that only one of both has may be the same.
     let copied = said_copied.max(seen_copied);
     let either = (said_copied + seen_copied).min(bytes);
@@ -195,7 +220,7 @@ pub(super) fn sent_zerocopy(bytes: u64, read: Option<EndKind>, reported: Reporte
     let mut copies = Copies::unknown(bytes, Reason::ZerocopyUnreported);
     if copied + by_reference > 0 {
         let is_seen = if by_reference > 0 { seen_not >= by_reference } else { seen_copied >= copied };
-        copies.copied = Some(copied);
+        copies.copied = Some(copied + seen.bounced_handed + seen.bounced_again);
         copies.by_reference = Some(by_reference);
         copies.unknown = unknown;
         copies.evidence = if is_seen { Evidence::Witnessed } else { Evidence::Reported };
@@ -203,6 +228,7 @@ pub(super) fn sent_zerocopy(bytes: u64, read: Option<EndKind>, reported: Reporte
             _ if unknown > 0 && unreported > 0 => Reason::ZerocopyUnreported,
             _ if unknown > 0 => Reason::NotSeenLeaving,
             _ if by_reference > 0 && !is_seen => Reason::ZerocopyReported,
+            _ if seen.all_bounced() > 0 => Reason::BounceBuffer,
             (true, _) if said_not > 0 => Reason::ZerocopyFalselyReported,
             (true, _) => seen.why_in_one_piece(),
             (false, true) if seen.tapped > 0 => Reason::Captured,

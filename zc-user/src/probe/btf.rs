@@ -311,6 +311,15 @@ const OPTIONAL: &[(&str, &str, Field)] = members![
     "net_device"."ptype_all" => device_ptype_all,
     "net_device"."rtnl_link_ops" => device_rtnl_link_ops,
     "rtnl_link_ops"."kind" => link_kind,
+    // Bounce buffers: CONFIG_SWIOTLB; the second pair since Linux 5.17.
+    "net_device"."dev.parent" => device_dev_parent,
+    "device"."parent" => device_parent,
+    "device"."bus" => device_bus,
+    "device"."dma_io_tlb_mem" => device_io_tlb_mem,
+    "io_tlb_mem"."force_bounce" => io_tlb_force_bounce,
+    "bus_type"."name" => bus_name,
+    "pci_dev"."dev" => pci_dev_dev,
+    "pci_dev"."class" => pci_dev_class,
     // What zero-copy sends are numbered and reported by; together since Linux 6.0.
     "sock"."sk_zckey" => sock_sk_zckey,
     "sock"."sk_socket" => sock_sk_socket,

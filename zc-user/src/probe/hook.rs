@@ -242,6 +242,16 @@ pub const HOOKS: &[Hook] = &[
         purpose: "what memory devices are given to send: copies or pages by reference",
     },
     Hook {
+        name: "swiotlb_bounced",
+        program: "zc_bounce",
+        method: Method::TpBtf,
+        targets: &["swiotlb_bounced"],
+        when: When::Always,
+        on: On::All,
+        required: false,
+        purpose: "what drivers copy for devices that do not reach it (bounce buffers)",
+    },
+    Hook {
         name: "skb_copy_datagram_iovec",
         program: "zc_received",
         method: Method::TpBtf,

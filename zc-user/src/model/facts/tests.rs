@@ -47,14 +47,14 @@ fn amount(bytes: u64) -> impl Strategy<Value = u64> {
 }
 
 fn seen(bytes: u64) -> impl Strategy<Value = Seen> {
-    prop::collection::vec(amount(bytes), 9).prop_map(move |amounts| {
+    prop::collection::vec(amount(bytes), 10).prop_map(move |amounts| {
         let mut left = bytes + amounts[8] % 2;
         let mut share = |wanted: u64| {
             let share = wanted.min(left);
             left -= share;
             share
         };
-        Seen {
+        let mut seen = Seen {
             page_cache: share(amounts[0]),
             user: share(amounts[1]),
             private: share(amounts[2]),
@@ -64,7 +64,12 @@ fn seen(bytes: u64) -> impl Strategy<Value = Seen> {
             elsewhere: share(amounts[6]),
             tapped: amounts[7],
             doubtful: amounts[7] % 5,
-        }
+            ..Seen::default()
+        };
+        seen.bounced = amounts[9].min(seen.page_cache + seen.user);
+        seen.bounced_handed = amounts[9].min(seen.handed);
+        seen.bounced_again = amounts[9].min(seen.private + seen.flattened + seen.linear);
+        seen
     })
 }
 
@@ -120,9 +125,9 @@ proptest! {
             prop_assert_eq!(copies.evidence, Evidence::Witnessed);
             prop_assert_eq!((copies.copied, copies.unknown), (Some(0), 0));
             prop_assert_eq!(copies.by_reference, Some(facts.bytes));
-            let Seen { private, flattened, linear, elsewhere, doubtful, .. } = facts.seen;
+            let Seen { private, flattened, linear, elsewhere, doubtful, bounced, bounced_handed, .. } = facts.seen;
             let leaves = leaves_by(facts.destination) && !facts.has_legs();
-            let left = private + flattened + linear + elsewhere;
+            let left = private + flattened + linear + elsewhere + bounced + bounced_handed;
             prop_assert!(!leaves || left == 0, "{} bytes left otherwise, {} doubtful", left, doubtful);
         }
     }

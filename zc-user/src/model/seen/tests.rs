@@ -15,13 +15,16 @@ const NOTHING: Seen = Seen {
     elsewhere: 0,
     tapped: 0,
     doubtful: 0,
+    bounced: 0,
+    bounced_handed: 0,
+    bounced_again: 0,
 };
 
 #[test]
 fn pages_that_were_handed_on_are_what_they_were_seen_to_be() {
     use Reason::{
-        CopiedIntoSocket, Flattened, HandedOn as ByReference, KernelPages, NoScatterGather, NotSeenLeaving,
-        OtherDevice,
+        BounceBuffer, CopiedIntoSocket, Flattened, HandedOn as ByReference, KernelPages, NoScatterGather,
+        NotSeenLeaving, OtherDevice,
     };
     use Verdict::{Copied, Mixed, Unknown, ZeroCopy};
     let table = [
@@ -60,6 +63,49 @@ fn pages_that_were_handed_on_are_what_they_were_seen_to_be() {
             (Some(0), Some(7), 3),
             OtherDevice,
             Unknown,
+        ),
+        (
+            FILE,
+            0,
+            Seen { page_cache: 10, bounced: 10, ..NOTHING },
+            (Some(10), Some(0), 0),
+            BounceBuffer,
+            Copied,
+        ),
+        (FILE, 0, Seen { user: 10, bounced: 4, ..NOTHING }, (Some(4), Some(6), 0), BounceBuffer, Mixed),
+        (
+            FILE,
+            0,
+            Seen { page_cache: 10, bounced: 6, doubtful: 3, ..NOTHING },
+            (Some(6), Some(1), 3),
+            OtherDevice,
+            Mixed,
+        ),
+        (
+            FILE,
+            0,
+            Seen { private: 10, bounced_again: 10, ..NOTHING },
+            (Some(20), Some(0), 0),
+            BounceBuffer,
+            Copied,
+        ),
+        (
+            FILE,
+            0,
+            Seen { flattened: 10, bounced_again: 10, ..NOTHING },
+            (Some(20), Some(0), 0),
+            BounceBuffer,
+            Copied,
+        ),
+        // How the bytes came there is not known, nor is whether they were copied only once.
+        (FILE, 0, Seen { handed: 10, bounced_handed: 10, ..NOTHING }, (None, None, 10), KernelPages, Unknown),
+        (
+            DIRECT,
+            10,
+            Seen { handed: 10, bounced_handed: 10, ..NOTHING },
+            (Some(10), Some(0), 0),
+            BounceBuffer,
+            Copied,
         ),
     ];
     for (source, by_device, seen, known, reason, verdict) in table {
@@ -123,6 +169,8 @@ fn what_was_copied_to_a_connection_is_copied_again_when_it_is_made_one_piece() {
         (Seen { private: 6, linear: 4, ..NOTHING }, 14, Evidence::Witnessed),
         (Seen { private: 11, ..NOTHING }, 10, Evidence::Inferred),
         (Seen { page_cache: 10, ..NOTHING }, 10, Evidence::Inferred),
+        (Seen { private: 10, bounced_again: 10, ..NOTHING }, 20, Evidence::Witnessed),
+        (Seen { flattened: 10, bounced_again: 10, ..NOTHING }, 30, Evidence::Witnessed),
         (NOTHING, 10, Evidence::Inferred),
     ];
     for (seen, copied, evidence) in table {
@@ -138,8 +186,8 @@ fn what_was_copied_to_a_connection_is_copied_again_when_it_is_made_one_piece() {
 #[test]
 fn what_was_sent_by_zerocopy_is_what_was_seen_and_reported() {
     use Reason::{
-        Captured, CopiedIntoSocket, HandedOn as ByReference, NoScatterGather, NotSeenLeaving, ZerocopyCopied,
-        ZerocopyFalselyReported, ZerocopyReported, ZerocopyUnreported,
+        BounceBuffer, Captured, CopiedIntoSocket, HandedOn as ByReference, NoScatterGather, NotSeenLeaving,
+        ZerocopyCopied, ZerocopyFalselyReported, ZerocopyReported, ZerocopyUnreported,
     };
     use Verdict::{Copied, Mixed, Unknown, ZeroCopy};
     let user = Seen { user: 10, ..NOTHING };
@@ -178,6 +226,10 @@ fn what_was_sent_by_zerocopy_is_what_was_seen_and_reported() {
             NotSeenLeaving,
             Mixed,
         ),
+        // The kernel does not know of it.
+        (None, (0, 10), Seen { bounced: 10, ..user }, (Some(10), Some(0), 0), BounceBuffer, Copied),
+        (None, (0, 10), Seen { bounced: 4, ..user }, (Some(4), Some(6), 0), BounceBuffer, Mixed),
+        (None, (0, 10), Seen { bounced_again: 10, ..flat }, (Some(20), Some(0), 0), BounceBuffer, Copied),
         (Some(FILE), (10, 0), NOTHING, (Some(20), Some(0), 0), ZerocopyCopied, Copied),
         (Some(FILE), (0, 10), user, (Some(10), Some(10), 0), ByReference, Unknown),
         (Some(FILE), (0, 0), NOTHING, (Some(10), Some(0), 10), ZerocopyUnreported, Unknown),
@@ -194,17 +246,26 @@ fn what_was_sent_by_zerocopy_is_what_was_seen_and_reported() {
 
 fn seen() -> impl Strategy<Value = Seen> {
     let amount = || prop_oneof![Just(0_u64), 1_u64..500];
-    (amount(), amount(), amount(), amount(), (amount(), amount(), amount(), amount(), amount())).prop_map(
-        |(page_cache, user, private, handed, (flattened, linear, elsewhere, tapped, doubtful))| Seen {
-            page_cache,
-            user,
-            private,
-            handed,
-            flattened,
-            linear,
-            elsewhere,
-            tapped,
-            doubtful,
+    // In tenths of what they are of.
+    let share = || prop_oneof![2 => Just(0_u64), 1 => Just(10), 1 => 0_u64..=10];
+    (prop::collection::vec(amount(), 9), share(), share(), share()).prop_map(
+        |(amounts, some, handed, again)| {
+            let mut seen = Seen {
+                page_cache: amounts[0],
+                user: amounts[1],
+                private: amounts[2],
+                handed: amounts[3],
+                flattened: amounts[4],
+                linear: amounts[5],
+                elsewhere: amounts[6],
+                tapped: amounts[7],
+                doubtful: amounts[8],
+                ..NOTHING
+            };
+            seen.bounced = (seen.page_cache + seen.user) * some / 10;
+            seen.bounced_handed = seen.handed * handed / 10;
+            seen.bounced_again = (seen.private + seen.in_one_piece()) * again / 10;
+            seen
         },
     )
 }
@@ -219,10 +280,11 @@ proptest! {
         let source = EndKind { direct, ..FILE };
         if let Some(copies) = (HandedOn { source, bytes, by_device, came_by_reference: false, seen }).copies() {
             let copied = copies.copied.unwrap_or(0);
-            prop_assert_eq!(copied + copies.by_reference.unwrap_or(0) + copies.unknown, bytes);
+            let again = if copies.copied.is_some() { seen.bounced_again } else { 0 };
+            prop_assert_eq!(copied - again + copies.by_reference.unwrap_or(0) + copies.unknown, bytes);
             if copies.verdict(bytes) == Verdict::ZeroCopy {
                 prop_assert_eq!(seen.private + seen.flattened + seen.linear + seen.elsewhere + seen.doubtful, 0);
-                prop_assert_eq!(seen.bytes(), bytes);
+                prop_assert_eq!((seen.bytes(), seen.bounced + seen.bounced_handed), (bytes, 0));
                 prop_assert!(seen.handed == 0 || direct && by_device >= bytes);
             }
         }
@@ -237,12 +299,14 @@ proptest! {
         prop_assert!(copies.unknown <= bytes);
         if copies.verdict(bytes) == Verdict::ZeroCopy {
             prop_assert!(copied == 0 && by_reference >= bytes && read.is_none());
-            prop_assert_eq!(seen.page_cache + seen.user, bytes);
+            prop_assert_eq!((seen.page_cache + seen.user, seen.bounced), (bytes, 0));
             prop_assert_eq!(seen.private + seen.handed + seen.flattened + seen.linear + seen.elsewhere, 0);
         }
         if !filled {
+            let is_counted = copies.copied.is_some() && seen.fits(bytes);
+            let again = if is_counted { seen.bounced_again + seen.bounced_handed } else { 0 };
             prop_assert_eq!(
-                copies.copied.unwrap_or(0) + copies.by_reference.unwrap_or(0) + copies.unknown, bytes
+                copies.copied.unwrap_or(0) - again + copies.by_reference.unwrap_or(0) + copies.unknown, bytes
             );
         }
     }
