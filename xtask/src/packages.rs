@@ -60,6 +60,11 @@ pub(crate) const BENCH: &[Program] = &[
     program("bpftrace", "bpftrace", "the overhead of another eBPF tracer"),
     program("perf", "linux-perf", "the overhead of perf trace"),
     program("strace", "strace", "the overhead of ptrace"),
+    program("nginx", "nginx", "a web server under load"),
+    program("wrk", "wrk", "its clients"),
+    program("redis-server", "redis-server", "an event loop under load"),
+    program("redis-benchmark", "redis-tools", "its clients"),
+    program("fio", "fio", "requests in rings"),
 ];
 
 /// Packages that would also run a service of their name from the next start of the machine on.

@@ -4,11 +4,13 @@
 //! processes that do nothing else.
 
 mod bench;
+mod crowd;
 mod machine;
 mod process;
 mod report;
 mod results;
 mod rounds;
+mod service;
 mod setup;
 mod stats;
 mod subject;
@@ -70,7 +72,11 @@ enum Work {
     /// Do something many times
     Do(work::WorkArgs),
     /// Wait for the end of the input
-    Wait,
+    Wait {
+        /// With so many children, which do nothing
+        #[arg(long, default_value_t = 0)]
+        children: u32,
+    },
     /// Throw away what arrives on a connection
     Discard,
 }
@@ -79,7 +85,7 @@ fn main() -> ExitCode {
     let Cli { command, options } = Cli::parse();
     let done = match command {
         Some(Command::Work(Work::Do(args))) => work::run(&args).map(|()| ExitCode::SUCCESS),
-        Some(Command::Work(Work::Wait)) => work::wait().map(|()| ExitCode::SUCCESS),
+        Some(Command::Work(Work::Wait { children })) => work::wait(children).map(|()| ExitCode::SUCCESS),
         Some(Command::Work(Work::Discard)) => work::discard().map(|()| ExitCode::SUCCESS),
         None => bench(&options),
     };

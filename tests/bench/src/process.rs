@@ -118,6 +118,17 @@ impl Running {
         Ok(String::from_utf8_lossy(&self.said).into_owned())
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended by itself, as it should not have.
+    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        check_interrupt()?;
+        Ok(self.child.try_wait().with_context(|| format!("look after {}", self.name))?.is_some())
+    }
+
     /// Reads some output; false at its end.
     fn read_more(&mut self, deadline: Instant) -> Result<bool> {
         let left = deadline.saturating_duration_since(Instant::now());

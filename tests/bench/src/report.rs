@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    crowd::Scale,
     results::{Results, Series, Start},
+    service::Service,
     setup::Setup,
     stats::{Estimate, median, quantile},
     targets::COMPARISONS,
@@ -21,7 +23,8 @@ pub(crate) fn json(results: &Results) -> Value {
             "value": estimate.map(|estimate| estimate.value),
             "low": estimate.map(|estimate| estimate.low),
             "high": estimate.map(|estimate| estimate.high),
-            "target": comparison.target,
+            "target": comparison.target.map(|target| target.parts().1),
+            "target_is": comparison.target.map(|target| target.parts().0),
             "verdict": verdict.name(),
         })
     });
@@ -41,7 +44,7 @@ pub(crate) fn json(results: &Results) -> Value {
         "seconds": results.seconds,
         "rounds": results.rounds,
         "comparisons": comparisons.collect::<Vec<_>>(),
-        "units": { "start": "ms", "read": "ns", "relay": "ns", "sendfile": "ns", "getppid": "ns" },
+        "units": { "start": "ms", "rest/cpu-ms": "ms/s", "rest/memory-mib": "MiB", "other": "ns" },
         "values_by_round": values,
         "failures": results.failures,
         "warnings": results.warnings,
@@ -58,8 +61,13 @@ pub(crate) fn markdown(results: &Results) -> String {
         let (value, range) = estimate.map_or_else(Default::default, |Estimate { value, low, high }| {
             (number(value), format!("{} – {}", number(low), number(high)))
         });
-        let target =
-            comparison.target.map_or_else(|| "-".to_owned(), |target| format!("≤ {}", number(target)));
+        let target = comparison.target.map_or_else(
+            || "-".to_owned(),
+            |target| {
+                let (sign, limit) = target.parts();
+                format!("{sign} {}", number(limit))
+            },
+        );
         table.row([comparison.title.to_owned(), value, range, target, verdict.name().to_owned()]);
     }
     text += &table.to_string();
@@ -81,6 +89,29 @@ pub(crate) fn markdown(results: &Results) -> String {
         }
         text += &table.to_string();
     }
+    text += "\n";
+    let mut table = Table::new(&["under load", "ns", "quartiles", "added", "rounds"]);
+    for service in Service::ALL {
+        for setup in Service::SETUPS {
+            let base = Series::Service(service, Setup::Nothing);
+            let title = format!("{}: {}", service.title(), setup.title());
+            if let Some([value, quartiles, added, rounds]) =
+                cells(results, base, Series::Service(service, setup))
+            {
+                table.row([title, value, quartiles, added, rounds]);
+            }
+        }
+    }
+    text += &table.to_string();
+    text += "\n";
+    let mut table = Table::new(&["many processes", "value", "quartiles", "rounds"]);
+    for scale in Scale::ALL {
+        let series = Series::Scale(scale);
+        if let Some([value, quartiles, _, rounds]) = cells(results, series, series) {
+            table.row([scale.title().to_owned(), value, quartiles, rounds]);
+        }
+    }
+    text += &table.to_string();
     text += "\n";
     let mut table = Table::new(&["from start to end", "ms", "quartiles", "added", "rounds"]);
     for start in Start::ALL {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{machine::Machine, setup::Setup, work::Work};
+use crate::{crowd::Scale, machine::Machine, service::Service, setup::Setup, work::Work};
 
 /// Something that has a value in each round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +13,10 @@ pub(crate) enum Series {
     Work(Work, Setup),
     /// The same as it came.
     Median(Work, Setup),
+    /// Nanoseconds for one request of a service under load.
+    Service(Service, Setup),
+    /// Something about many processes or descriptors.
+    Scale(Scale),
     /// Milliseconds from the start to the end of a command that does nothing.
     Start(Start),
 }
@@ -47,6 +51,8 @@ impl Series {
         match self {
             Self::Work(work, setup) => format!("{}/{}", work.name(), setup.id()),
             Self::Median(work, setup) => format!("{}/{}/median", work.name(), setup.id()),
+            Self::Service(service, setup) => format!("{}/{}", service.name(), setup.id()),
+            Self::Scale(scale) => scale.name().to_owned(),
             Self::Start(start) => format!("start/{}", start.title()),
         }
     }
@@ -93,6 +99,11 @@ impl Results {
         self.machine
             .disturbance()
             .or_else(|| self.foreign.then(|| "programs of others were attached".to_owned()))
+    }
+
+    /// Whether something could not be measured, by its title.
+    pub(crate) fn has_failed(&self, title: &str) -> bool {
+        self.failures.iter().any(|failure| failure.what == title)
     }
 
     /// Notes a value.

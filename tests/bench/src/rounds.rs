@@ -8,14 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use zc_tests::machine::{Exclusive, find_program};
 
 use crate::{
     bench::Bench,
+    crowd::{self, Scale},
     machine::Machine,
     process::{self, Interrupted},
     results::{Failure, Results, Series, Start},
+    service::Service,
     setup::{Mode, Setup},
     subject::Measured,
 };
@@ -46,7 +48,11 @@ pub(crate) fn run(plan: &Plan) -> Result<Results> {
     let mut bench = Bench::prepare()?;
     let mut results = Results::new(plan.quick, Machine::look(bench.zc()));
     let mut setups = Setup::ALL.to_vec();
-    setups.retain(|setup| plan.wants(*setup) && is_there(*setup, &mut results));
+    setups.retain(|setup| plan.wants(*setup) && is_there(setup.program(), setup.title(), &mut results));
+    let mut services = if plan.only.is_empty() { Service::ALL.to_vec() } else { Vec::new() };
+    services.retain(|service| {
+        service.programs().iter().all(|program| is_there(Some(*program), service.title(), &mut results))
+    });
     let start = Instant::now();
     for round in 0..plan.rounds {
         let longest = start.elapsed() * (round + 1) / round.max(1);
@@ -62,7 +68,19 @@ pub(crate) fn run(plan: &Plan) -> Result<Results> {
                 measure(&mut bench, &mut results, round, setup)?;
             }
         }
-        setups.retain(|setup| !results.failures.iter().any(|failure| failure.what == setup.title()));
+        setups.retain(|setup| !results.has_failed(setup.title()));
+        for service in services.clone() {
+            progress(plan, round, start.elapsed(), service.title());
+            serve(&mut bench, &mut results, round, service)?;
+        }
+        services.retain(|service| !results.has_failed(service.title()));
+        // It takes as long as half a round.
+        if plan.only.is_empty() && !plan.quick && round.is_multiple_of(3) {
+            progress(plan, round, start.elapsed(), Scale::CpuMs.title());
+            let _turn = Exclusive::take();
+            let measured = crowd::measure(&bench, &mut results, round);
+            measured.or_else(|error| fail(&mut results, Scale::CpuMs.title(), error))?;
+        }
         progress(plan, round, start.elapsed(), Start::Traced.title());
         if plan.only.is_empty() {
             starts(&bench, &mut results, round)?;
@@ -79,13 +97,13 @@ pub(crate) fn run(plan: &Plan) -> Result<Results> {
     Ok(results)
 }
 
-/// Whether the program is installed; notes it when it is not.
-fn is_there(setup: Setup, results: &mut Results) -> bool {
-    let Some(program) = setup.program().filter(|program| find_program(program).is_none()) else {
+/// Whether a program is installed, if one is needed; notes it when it is not.
+fn is_there(program: Option<&str>, title: &str, results: &mut Results) -> bool {
+    let Some(program) = program.filter(|program| find_program(program).is_none()) else {
         return true;
     };
     let reason = format!("{program} is not installed");
-    results.failures.push(Failure { what: setup.title().to_owned(), reason, missing: true });
+    results.failures.push(Failure { what: title.to_owned(), reason, missing: true });
     false
 }
 
@@ -103,12 +121,41 @@ fn measure(bench: &mut Bench, results: &mut Results, round: u32, setup: Setup) -
                 results.note(Series::Median(work, setup), round, median_ns);
             }
         }
-        Err(error) if error.is::<Interrupted>() => return Err(error),
-        Err(error) => {
-            let reason = format!("{error:#}");
-            results.failures.push(Failure { what: setup.title().to_owned(), reason, missing: false });
+        Err(error) => fail(results, setup.title(), error)?,
+    }
+    Ok(())
+}
+
+/// Measures a service, traced, not, and beside an empty program, in an order that changes from round to round. One that fails is left out from then on.
+fn serve(bench: &mut Bench, results: &mut Results, round: u32, service: Service) -> Result<()> {
+    let time = Duration::from_secs(if results.quick { 1 } else { 2 });
+    let mut setups = Service::SETUPS;
+    let first = usize::try_from(round)? % setups.len();
+    setups.rotate_left(first);
+    for setup in setups {
+        if results.quick && setup == Setup::FloorAll {
+            continue;
+        }
+        let measured = {
+            let _turn = Exclusive::take();
+            service.measure(bench, setup, time)
+        };
+        thread::sleep(PAUSE);
+        match measured {
+            Ok(value) => results.note(Series::Service(service, setup), round, value),
+            Err(error) => return fail(results, service.title(), error),
         }
     }
+    Ok(())
+}
+
+/// Notes that something could not be measured; an error when somebody wants the benchmark to end.
+fn fail(results: &mut Results, title: &str, error: Error) -> Result<()> {
+    if error.is::<Interrupted>() {
+        return Err(error);
+    }
+    let reason = format!("{error:#}");
+    results.failures.push(Failure { what: title.to_owned(), reason, missing: false });
     Ok(())
 }
 

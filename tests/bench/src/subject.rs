@@ -8,11 +8,15 @@ use crate::{
     bench::Bench,
     process,
     stats::{median, quantile},
-    work::{RELAY_BYTES, Ran, SENDFILE_BYTES, Work},
+    work::{RELAY_BYTES, Ran, SENDFILE_BYTES, TOUCHED_PAGES, Work},
 };
 
 impl Work {
-    pub(crate) const ALL: [Self; 4] = [Self::Read, Self::Relay, Self::Sendfile, Self::Getppid];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Read, Self::Relay, Self::Sendfile, Self::Getppid, Self::Touch, Self::TouchFile];
+
+    /// Those that tracers of calls are measured with.
+    pub(crate) const CALLS: [Self; 4] = [Self::Read, Self::Relay, Self::Sendfile, Self::Getppid];
 
     /// The word that starts it, also in file formats.
     pub(crate) const fn name(self) -> &'static str {
@@ -21,6 +25,8 @@ impl Work {
             Self::Relay => "relay",
             Self::Sendfile => "sendfile",
             Self::Getppid => "getppid",
+            Self::Touch => "touch",
+            Self::TouchFile => "touch-file",
         }
     }
 
@@ -31,6 +37,8 @@ impl Work {
             Self::Relay => "relay of 4 KiB: pread of one file, pwrite to another",
             Self::Sendfile => "sendfile of 64 KiB to loopback TCP",
             Self::Getppid => "getppid",
+            Self::Touch => "mmap of 256 KiB of fresh memory, 64 page faults, munmap",
+            Self::TouchFile => "mmap of 64 KiB of a file, a page fault that maps 16 pages, munmap",
         }
     }
 
@@ -42,6 +50,7 @@ impl Work {
             Self::Relay => &["sys_exit_pread64", "sys_exit_pwrite64"],
             Self::Sendfile => &["sys_exit_sendfile64"],
             Self::Getppid => Self::Read.exits(),
+            Self::Touch | Self::TouchFile => &["sys_exit_mmap", "sys_exit_munmap"],
         }
     }
 
@@ -52,6 +61,7 @@ impl Work {
             Self::Relay => &["pread64", "pwrite64"],
             Self::Sendfile => &["sendfile"],
             Self::Getppid => &["getppid"],
+            Self::Touch | Self::TouchFile => &["mmap", "munmap"],
         }
     }
 
@@ -60,8 +70,17 @@ impl Work {
         match self {
             Self::Read => 1,
             Self::Relay => RELAY_BYTES as u64,
-            Self::Sendfile => SENDFILE_BYTES as u64,
-            Self::Getppid => 0,
+            Self::Sendfile | Self::TouchFile => SENDFILE_BYTES as u64,
+            Self::Getppid | Self::Touch => 0,
+        }
+    }
+
+    /// Page faults in one go, at least.
+    pub(crate) const fn faults(self) -> u64 {
+        match self {
+            Self::Touch => TOUCHED_PAGES as u64,
+            Self::TouchFile => 1,
+            _ => 0,
         }
     }
 
@@ -72,6 +91,8 @@ impl Work {
             (Pace::Usual, Self::Relay) => (300, 150),
             (Pace::Usual, Self::Sendfile) => (20, 150),
             (Pace::Usual, Self::Getppid) => (2_000, 200),
+            (Pace::Usual, Self::Touch) => (10, 150),
+            (Pace::Usual, Self::TouchFile) => (50, 150),
             (Pace::Slow, _) => (10, 60),
         }
     }
@@ -117,7 +138,20 @@ impl Bench {
 
     /// Runs a command of `work_command` to its end.
     pub(crate) fn measure(&self, prefix: &[&str], work: Work, pace: Pace) -> Result<Measured> {
-        let output = process::output(self.work_command(prefix, work, pace))?;
+        self.measure_with(prefix, work, pace, &[])
+    }
+
+    /// The same with more options of the workload.
+    pub(crate) fn measure_with(
+        &self,
+        prefix: &[&str],
+        work: Work,
+        pace: Pace,
+        more: &[&str],
+    ) -> Result<Measured> {
+        let mut command = self.work_command(prefix, work, pace);
+        command.args(more);
+        let output = process::output(command)?;
         let ran = output.lines().find_map(|line| serde_json::from_str::<Ran>(line).ok());
         let Ran { times, mut ns } = ran.with_context(|| format!("{} reported nothing", work.name()))?;
         ensure!(!ns.is_empty(), "{} measured nothing", work.name());

@@ -1,7 +1,9 @@
 //! What is compared, what the target is, and whether it was met.
 
 use crate::{
+    crowd::Scale,
     results::{Results, Series, Start},
+    service::Service,
     setup::{Mode, Setup},
     stats::{Estimate, estimate, median},
     work::Work,
@@ -16,6 +18,14 @@ enum Quantity {
     Added(Work, Setup),
     /// The time of a workload over that with nothing attached.
     Ratio(Work, Setup),
+    /// How much of a workload is done in the time that it takes with nothing attached.
+    Share(Work, Setup),
+    /// The rate of a service with something attached over that with nothing.
+    Rate(Service, Setup),
+    /// A number as it is.
+    Level(Scale),
+    /// A number over another.
+    Over(Scale, Scale),
     /// What `zc run` adds to the time of a command that does nothing, in milliseconds.
     AddedStart(Start),
 }
@@ -24,14 +34,38 @@ enum Quantity {
 pub(crate) struct Comparison {
     pub(crate) title: &'static str,
     quantity: Quantity,
-    /// At most.
-    pub(crate) target: Option<f64>,
+    pub(crate) target: Option<Target>,
+}
+
+/// What a number is to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Target {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Target {
+    /// Whether a number is so.
+    fn is_met(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(limit) => value <= limit,
+            Self::AtLeast(limit) => value >= limit,
+        }
+    }
+
+    /// The number, and the sign before it.
+    pub(crate) const fn parts(self) -> (&'static str, f64) {
+        match self {
+            Self::AtMost(limit) => ("≤", limit),
+            Self::AtLeast(limit) => ("≥", limit),
+        }
+    }
 }
 
 /// What came of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// All of the range is within the target.
+    /// All of the range is as the target wants it.
     Pass,
     /// None of it is.
     Miss,
@@ -47,8 +81,19 @@ pub(crate) enum Verdict {
 /// Fewer rounds decide nothing.
 const ROUNDS_MIN: usize = 5;
 
-const fn row(title: &'static str, quantity: Quantity, target: Option<f64>) -> Comparison {
-    Comparison { title, quantity, target }
+/// A number that is to be at most this.
+const fn most(limit: f64, title: &'static str, quantity: Quantity) -> Comparison {
+    Comparison { title, quantity, target: Some(Target::AtMost(limit)) }
+}
+
+/// A number that is to be at least this.
+const fn least(limit: f64, title: &'static str, quantity: Quantity) -> Comparison {
+    Comparison { title, quantity, target: Some(Target::AtLeast(limit)) }
+}
+
+/// A number to know.
+const fn row(title: &'static str, quantity: Quantity) -> Comparison {
+    Comparison { title, quantity, target: None }
 }
 
 const ZC: Setup = Setup::Traced(Mode::AllCalls);
@@ -58,48 +103,61 @@ const BESIDE_DATA: Setup = Setup::Beside(Mode::DataCalls);
 
 /// Every comparison, in the order of the report.
 pub(crate) const COMPARISONS: &[Comparison] = {
-    use Quantity::{Added, AddedRatio, AddedStart, Ratio};
+    use Quantity::{Added, AddedRatio, AddedStart, Level, Over, Rate, Ratio, Share};
+    use Service::{FioRing, NginxCopies, NginxSendfile, Redis, RedisPipelined};
     use Setup::{
         BpftraceExit, BpftraceSums, FloorAll, FloorExit, NothingAgain, PerfTrace, StraceAll, StraceSeccomp,
         StraceSome,
     };
-    use Work::{Getppid, Read, Relay, Sendfile};
-    const THIRD: Option<f64> = Some(1.0 / 3.0);
+    use Work::{Getppid, Read, Relay, Sendfile, Touch, TouchFile};
     &[
-        row("read: zc adds / empty exit program adds", AddedRatio(Read, ZC, FloorExit), Some(2.5)),
-        row("… data calls only", AddedRatio(Read, ZC_DATA, FloorExit), Some(2.5)),
-        row("read: zc adds / bpftrace (enter and exit) adds", AddedRatio(Read, ZC, BpftraceSums), THIRD),
-        row("… data calls only", AddedRatio(Read, ZC_DATA, BpftraceSums), THIRD),
-        row("bystander's getppid, data calls only: added ns", Added(Getppid, BESIDE_DATA), Some(60.0)),
-        row("bystander's getppid, all calls counted: added ns", Added(Getppid, BESIDE), Some(120.0)),
-        row("zc run -- true: added ms", AddedStart(Start::Traced), Some(300.0)),
-        row("… data calls only: added ms", AddedStart(Start::TracedData), None),
-        row("read: zc adds / empty program on every call adds", AddedRatio(Read, ZC, FloorAll), None),
-        row("read: zc adds / bpftrace (exit only) adds", AddedRatio(Read, ZC, BpftraceExit), None),
-        row("read: zc adds / perf trace -s adds", AddedRatio(Read, ZC, PerfTrace), None),
-        row("read: zc adds / strace -c --seccomp-bpf adds", AddedRatio(Read, ZC, StraceSeccomp), None),
-        row("read: zc adds / strace -c of reads adds", AddedRatio(Read, ZC, StraceSome), None),
-        row("read: zc adds / strace -c adds", AddedRatio(Read, ZC, StraceAll), None),
-        row("relay: zc adds / empty exit programs add", AddedRatio(Relay, ZC, FloorExit), None),
-        row("relay: zc adds / bpftrace (enter and exit) adds", AddedRatio(Relay, ZC, BpftraceSums), None),
-        row("read: traced / untraced", Ratio(Read, ZC), None),
-        row("relay: traced / untraced", Ratio(Relay, ZC), None),
-        row("sendfile: traced / untraced", Ratio(Sendfile, ZC), None),
-        row("getppid of the traced process: added ns", Added(Getppid, ZC), None),
-        row("bystander's read, data calls only: added ns", Added(Read, BESIDE_DATA), None),
-        row("bystander's read, all calls counted: added ns", Added(Read, BESIDE), None),
-        row(
-            "bystander's getppid: data calls only / empty program on reads",
-            AddedRatio(Getppid, BESIDE_DATA, FloorExit),
-            None,
-        ),
-        row(
-            "bystander's getppid: all calls / empty program on every call",
+        most(1.5, "read: zc adds / empty exit program adds", AddedRatio(Read, ZC, FloorExit)),
+        most(0.2, "read: zc adds / bpftrace (exit only) adds", AddedRatio(Read, ZC, BpftraceExit)),
+        most(0.01, "read: zc adds / perf trace -s adds", AddedRatio(Read, ZC, PerfTrace)),
+        most(0.01, "read: zc adds / strace -c --seccomp-bpf adds", AddedRatio(Read, ZC, StraceSeccomp)),
+        most(
+            1.1,
+            "bystander's getppid: zc adds / empty program on every call adds",
             AddedRatio(Getppid, BESIDE, FloorAll),
-            None,
         ),
-        row("noise: read, nothing against nothing: added ns", Added(Read, NothingAgain), None),
-        row("noise: getppid, nothing against nothing: added ns", Added(Getppid, NothingAgain), None),
+        least(0.98, "nginx, sendfile: requests/s traced / untraced", Rate(NginxSendfile, ZC)),
+        least(0.97, "nginx, read and write: requests/s traced / untraced", Rate(NginxCopies, ZC)),
+        least(0.95, "redis GET: requests/s traced / untraced", Rate(Redis, ZC)),
+        least(0.95, "redis GET, pipelined: requests/s traced / untraced", Rate(RedisPipelined, ZC)),
+        least(0.95, "page faults on fresh memory: traced / untraced", Share(Touch, ZC)),
+        least(0.95, "fio, io_uring in memory: requests/s traced / untraced", Rate(FioRing, ZC)),
+        most(10.0, Scale::CpuMs.title(), Level(Scale::CpuMs)),
+        most(64.0, Scale::MemoryMib.title(), Level(Scale::MemoryMib)),
+        most(1.1, "traced read beside 100 processes / alone", Over(Scale::ReadBeside100, Scale::ReadAlone)),
+        most(1.1, "… beside 10 000 / alone", Over(Scale::ReadBeside10000, Scale::ReadAlone)),
+        most(1.1, "… with 100 000 descriptors / 10", Over(Scale::ReadDescriptors, Scale::ReadAlone)),
+        most(100.0, "zc run -- true: added ms", AddedStart(Start::Traced)),
+        row("nginx, sendfile: beside an empty program / untraced", Rate(NginxSendfile, FloorAll)),
+        row("nginx, read and write: beside an empty program / untraced", Rate(NginxCopies, FloorAll)),
+        row("redis GET: beside an empty program / untraced", Rate(Redis, FloorAll)),
+        row("redis GET, pipelined: beside an empty program / untraced", Rate(RedisPipelined, FloorAll)),
+        row("page faults on a mapped file: traced / untraced", Share(TouchFile, ZC)),
+        row("page faults of a bystander: beside zc / untraced", Share(Touch, BESIDE)),
+        row("read, data calls only: zc adds / empty exit program adds", AddedRatio(Read, ZC_DATA, FloorExit)),
+        row("read: zc adds / empty program on every call adds", AddedRatio(Read, ZC, FloorAll)),
+        row("read: zc adds / bpftrace (enter and exit) adds", AddedRatio(Read, ZC, BpftraceSums)),
+        row("… data calls only", AddedRatio(Read, ZC_DATA, BpftraceSums)),
+        row("read: zc adds / strace -c of reads adds", AddedRatio(Read, ZC, StraceSome)),
+        row("read: zc adds / strace -c adds", AddedRatio(Read, ZC, StraceAll)),
+        row("relay: zc adds / empty exit programs add", AddedRatio(Relay, ZC, FloorExit)),
+        row("relay: zc adds / bpftrace (enter and exit) adds", AddedRatio(Relay, ZC, BpftraceSums)),
+        row("read: traced / untraced", Ratio(Read, ZC)),
+        row("relay: traced / untraced", Ratio(Relay, ZC)),
+        row("sendfile: traced / untraced", Ratio(Sendfile, ZC)),
+        row("getppid of the traced process: added ns", Added(Getppid, ZC)),
+        row("bystander's getppid, all calls counted: added ns", Added(Getppid, BESIDE)),
+        row("bystander's getppid, data calls only: added ns", Added(Getppid, BESIDE_DATA)),
+        row("bystander's read, all calls counted: added ns", Added(Read, BESIDE)),
+        row("bystander's read, data calls only: added ns", Added(Read, BESIDE_DATA)),
+        row("zc run --no-count-calls -- true: added ms", AddedStart(Start::TracedData)),
+        row("noise: read, nothing against nothing: added ns", Added(Read, NothingAgain)),
+        row("noise: getppid, nothing against nothing: added ns", Added(Getppid, NothingAgain)),
+        row("noise: page faults, nothing against nothing", Share(Touch, NothingAgain)),
     ]
 };
 
@@ -110,9 +168,15 @@ impl Comparison {
             Quantity::AddedRatio(work, setup, other) => {
                 [Series::Work(work, Setup::Nothing), Series::Work(work, setup), Series::Work(work, other)]
             }
-            Quantity::Added(work, setup) | Quantity::Ratio(work, setup) => {
+            Quantity::Added(work, setup) | Quantity::Ratio(work, setup) | Quantity::Share(work, setup) => {
                 let traced = Series::Work(work, setup);
                 [Series::Work(work, Setup::Nothing), traced, traced]
+            }
+            Quantity::Level(scale) => [Series::Scale(scale); 3],
+            Quantity::Over(scale, base) => [Series::Scale(base), Series::Scale(scale), Series::Scale(scale)],
+            Quantity::Rate(service, setup) => {
+                let other = Series::Service(service, setup);
+                [Series::Service(service, Setup::Nothing), other, other]
             }
             Quantity::AddedStart(start) => {
                 [Series::Start(Start::Plain), Series::Start(start), Series::Start(start)]
@@ -135,7 +199,9 @@ impl Comparison {
                 if other > 0.0 { added / other } else { f64::INFINITY }
             }
             Quantity::Added(..) | Quantity::AddedStart(_) => over(|[nothing, setup, _]| setup - nothing),
-            Quantity::Ratio(..) => over(|[nothing, setup, _]| setup / nothing),
+            Quantity::Level(_) => over(|[level, ..]| level),
+            Quantity::Ratio(..) | Quantity::Over(..) => over(|[nothing, setup, _]| setup / nothing),
+            Quantity::Share(..) | Quantity::Rate(..) => over(|[nothing, setup, _]| nothing / setup),
         }
     }
 
@@ -153,16 +219,15 @@ impl Comparison {
     }
 }
 
-fn judge(estimate: Estimate, target: f64, rounds: usize) -> Verdict {
+fn judge(estimate: Estimate, target: Target, rounds: usize) -> Verdict {
     let Estimate { value: _, low, high } = estimate;
-    if rounds < ROUNDS_MIN {
-        Verdict::TooNoisy
-    } else if high <= target {
-        Verdict::Pass
-    } else if low > target && high.is_finite() {
-        Verdict::Miss
-    } else {
-        Verdict::TooNoisy
+    if rounds < ROUNDS_MIN || !high.is_finite() {
+        return Verdict::TooNoisy;
+    }
+    match [low, high].map(|end| target.is_met(end)) {
+        [true, true] => Verdict::Pass,
+        [false, false] => Verdict::Miss,
+        _ => Verdict::TooNoisy,
     }
 }
 
@@ -202,19 +267,32 @@ mod tests {
         let drift = [0.0, 100.0, 200.0, 300.0, 400.0, 500.0];
         let of = |value: f64| drift.map(|drift| drift + value);
         let results =
-            results(&[(Setup::Nothing, &of(100.0)), (ZC, &of(300.0)), (Setup::FloorExit, &of(200.0))]);
+            results(&[(Setup::Nothing, &of(100.0)), (ZC, &of(220.0)), (Setup::FloorExit, &of(200.0))]);
         let (estimate, verdict) = FIRST.judge(&results);
-        assert_eq!(estimate, Some(Estimate { value: 2.0, low: 2.0, high: 2.0 }));
+        assert_eq!(estimate, Some(Estimate { value: 1.2, low: 1.2, high: 1.2 }));
         assert_eq!(verdict, Verdict::Pass);
     }
 
     #[test]
     fn a_busy_machine_decides_nothing() {
         let mut results =
-            results(&[(Setup::Nothing, &[100.0; 9]), (ZC, &[300.0; 9]), (Setup::FloorExit, &[200.0; 9])]);
+            results(&[(Setup::Nothing, &[100.0; 9]), (ZC, &[220.0; 9]), (Setup::FloorExit, &[200.0; 9])]);
         assert_eq!(FIRST.judge(&results).1, Verdict::Pass);
         results.machine.others_busy = Some(0.7);
         assert_eq!(FIRST.judge(&results).1, Verdict::TooNoisy);
+    }
+
+    #[test]
+    fn rates_are_compared_the_other_way_round() {
+        let mut results = results(&[]);
+        for round in 0..9 {
+            for (setup, ns) in [(Setup::Nothing, 100.0), (ZC, 125.0)] {
+                results.note(Series::Service(Service::Redis, setup), round, ns);
+            }
+        }
+        let of = COMPARISONS.iter().find(|it| matches!(it.quantity, Quantity::Rate(Service::Redis, ZC)));
+        let (estimate, verdict) = of.expect("a comparison").judge(&results);
+        assert_eq!((estimate.map(|it| it.value), verdict), (Some(0.8), Verdict::Miss));
     }
 
     #[test]
@@ -237,10 +315,14 @@ mod tests {
 
     #[test]
     fn the_target_must_be_outside_of_the_range() {
-        let of = |low, high| judge(Estimate { value: 2.4, low, high }, 2.5, 20);
+        let of = |low, high| judge(Estimate { value: 2.4, low, high }, Target::AtMost(2.5), 20);
         assert_eq!(of(2.3, 2.5), Verdict::Pass);
         assert_eq!(of(2.3, 2.6), Verdict::TooNoisy);
         assert_eq!(of(2.6, 2.9), Verdict::Miss);
         assert_eq!(of(2.6, f64::INFINITY), Verdict::TooNoisy);
+        let of = |low, high| judge(Estimate { value: 0.9, low, high }, Target::AtLeast(0.95), 20);
+        assert_eq!(of(0.95, 1.1), Verdict::Pass);
+        assert_eq!(of(0.94, 1.1), Verdict::TooNoisy);
+        assert_eq!(of(0.8, 0.94), Verdict::Miss);
     }
 }

@@ -21,6 +21,10 @@ use serde::{Deserialize, Serialize};
 pub(crate) const RELAY_BYTES: usize = 4 << 10;
 /// Bytes of one sendfile.
 pub(crate) const SENDFILE_BYTES: usize = 64 << 10;
+/// Bytes of a page.
+pub(crate) const PAGE: usize = 4096;
+/// Pages of fresh memory that are touched in one go.
+pub(crate) const TOUCHED_PAGES: usize = 64;
 /// What a process that waits says when it is there.
 pub(crate) const READY: &str = "ready";
 
@@ -36,6 +40,10 @@ pub(crate) enum Work {
     Sendfile,
     /// Ask for the parent's process id, which no tracer of data looks at
     Getppid,
+    /// Map 256 KiB of fresh memory, touch each of its pages and unmap it
+    Touch,
+    /// Map 64 KiB of a file, touch each of its pages, of which the first fault maps all, and unmap it
+    TouchFile,
 }
 
 /// A workload as a command.
@@ -53,6 +61,12 @@ pub(crate) struct WorkArgs {
     /// Loopback port of the receiver
     #[arg(long)]
     pub(crate) port: u16,
+    /// So many children, which do nothing, are there meanwhile
+    #[arg(long, default_value_t = 0)]
+    pub(crate) children: u32,
+    /// So many descriptors are open meanwhile, or as many as there may be
+    #[arg(long, default_value_t = 0)]
+    pub(crate) descriptors: u32,
 }
 
 /// What a workload did.
@@ -66,12 +80,16 @@ pub(crate) struct Ran {
 
 /// Does the work and prints what it was.
 pub(crate) fn run(args: &WorkArgs) -> Result<()> {
-    let WorkArgs { work, batch, batches, ref dir, port } = *args;
+    let WorkArgs { work, batch, batches, ref dir, port, children, descriptors } = *args;
+    let _crowd = Crowd::new(children)?;
     let ran = match work {
         Work::Read => {
+            let many = open_many(descriptors)?;
             let zero = File::open("/dev/zero").context("open /dev/zero")?;
             let mut byte = 0_u8;
-            time(batch, batches, || read(zero.as_raw_fd(), &mut byte))?
+            let ran = time(batch, batches, || read(zero.as_raw_fd(), &mut byte))?;
+            drop(many);
+            ran
         }
         Work::Relay => {
             let source = File::open(dir.join("source")).context("open the source")?;
@@ -91,6 +109,11 @@ pub(crate) fn run(args: &WorkArgs) -> Result<()> {
             unsafe { libc::syscall(libc::SYS_getppid) };
             Ok(())
         })?,
+        Work::Touch => time(batch, batches, || touch(None, TOUCHED_PAGES))?,
+        Work::TouchFile => {
+            let source = File::open(dir.join("source")).context("open the source")?;
+            time(batch, batches, || touch(Some(source.as_raw_fd()), SENDFILE_BYTES / PAGE))?
+        }
     };
     println!("{}", serde_json::to_string(&ran)?);
     Ok(())
@@ -141,8 +164,86 @@ fn sendfile(to: RawFd, from: RawFd) -> Result<()> {
     Ok(())
 }
 
-/// Says that it is there, and waits for the end of its input: a traced process that does nothing.
-pub(crate) fn wait() -> Result<()> {
+/// Maps pages, of a file or of fresh memory, and touches them one by one.
+fn touch(file: Option<RawFd>, pages: usize) -> Result<()> {
+    let flags = if file.is_some() { libc::MAP_SHARED } else { libc::MAP_PRIVATE | libc::MAP_ANONYMOUS };
+    let access = if file.is_some() { libc::PROT_READ } else { libc::PROT_READ | libc::PROT_WRITE };
+    let bytes = pages * PAGE;
+    // SAFETY: a new mapping, of which nobody else knows; what is touched is within it.
+    unsafe {
+        let address = libc::mmap(std::ptr::null_mut(), bytes, access, flags, file.unwrap_or(-1), 0);
+        ensure!(address != libc::MAP_FAILED, "mmap: {}", io::Error::last_os_error());
+        for page in 0..pages {
+            let byte = address.cast::<u8>().add(page * PAGE);
+            if file.is_some() {
+                byte.read_volatile();
+            } else {
+                byte.write_volatile(1);
+            }
+        }
+        libc::munmap(address, bytes);
+    }
+    Ok(())
+}
+
+/// Children that do nothing; they end when it is dropped, or this process ends.
+struct Crowd(Vec<libc::pid_t>);
+
+impl Crowd {
+    fn new(count: u32) -> Result<Self> {
+        let mut crowd = Self(Vec::with_capacity(usize::try_from(count)?));
+        for _ in 0..count {
+            // SAFETY: this process has one thread, and the child makes nothing but these calls.
+            let pid = unsafe {
+                let pid = libc::fork();
+                if pid == 0 {
+                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                    libc::pause();
+                    libc::_exit(0);
+                }
+                pid
+            };
+            ensure!(pid > 0, "fork: {} after {} children", io::Error::last_os_error(), crowd.0.len());
+            crowd.0.push(pid);
+        }
+        Ok(crowd)
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for &pid in &self.0 {
+            // SAFETY: a child that was not waited for.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+        for &pid in &self.0 {
+            // SAFETY: as above.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+        }
+    }
+}
+
+/// Opens so many descriptors, or as many as this process may have.
+fn open_many(count: u32) -> Result<Vec<File>> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a valid structure.
+    unsafe {
+        ensure!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0, "{}", io::Error::last_os_error());
+        limit.rlim_cur = limit.rlim_max;
+        ensure!(
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0,
+            "{}",
+            io::Error::last_os_error()
+        );
+    }
+    let most = u32::try_from(limit.rlim_max).unwrap_or(u32::MAX).saturating_sub(64);
+    let open = |_| File::open("/dev/zero").context("open /dev/zero");
+    (0..count.min(most)).map(open).collect()
+}
+
+/// Says that it is there, and waits for the end of its input: a traced process that does nothing, with children of the same sort.
+pub(crate) fn wait(children: u32) -> Result<()> {
+    let _crowd = Crowd::new(children)?;
     println!("{READY}");
     io::stdout().flush()?;
     io::copy(&mut io::stdin(), &mut io::sink())?;

@@ -145,7 +145,9 @@ impl Setup {
     pub(crate) fn works(self, quick: bool) -> &'static [Work] {
         match self.program() {
             Some("perf" | "strace") if quick => &[Work::Read],
-            _ => &Work::ALL,
+            Some(_) => &Work::CALLS,
+            None if matches!(self, Self::FloorExit | Self::FloorAll) => &Work::CALLS,
+            None => &Work::ALL,
         }
     }
 
