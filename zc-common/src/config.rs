@@ -36,6 +36,14 @@ pub struct Config {
     pub word_type: u32,
     /// What devices are given is seen of one in so many connections, chosen at random; at least 1.
     pub witness_one_in: u32,
+    /// The BTF id of `task_struct`, for `bpf_rdonly_cast`; as `word_type`.
+    pub task_type: u32,
+    /// The same of `mm_struct`.
+    pub mm_type: u32,
+    /// The same of `files_struct`.
+    pub files_type: u32,
+    /// The same of `fs_struct`.
+    pub fs_type: u32,
     /// Always zero.
     pub reserved: u32,
 }
@@ -244,5 +252,5 @@ pub struct Offsets {
     pub regs_arg5: u32,
 }
 
-assert_layout!(Config, 56, [u64, u64, [u32; 4], u64, [u32; 4]]);
+assert_layout!(Config, 72, [u64, u64, [u32; 4], u64, [u32; 8]]);
 pod!(Config, Offsets);

@@ -4,7 +4,9 @@
 //! kernel says when it has mapped pages around the one that was touched (`mm_filemap_map_pages`); that is the moment to
 //! count them, before another thread can take them away.
 
-use aya_ebpf::{macros::map, maps::Array};
+use core::ffi::c_void;
+
+use aya_ebpf::{helpers::generated::bpf_loop, macros::map, maps::Array};
 use zc_common::{
     fault::{
         FAULT_COUNTED, FAULT_GONE, FAULT_IN_CALL, FAULT_PRESENT, FAULT_UNPLACED, Fault, GROUPS, HUGE_PAGES,
@@ -88,35 +90,51 @@ extern "C" fn zc_claim_pages(thread: *mut Thread, now: *const Window, served: u3
     if thread.is_null() || now.is_null() {
         return 0;
     }
-    // SAFETY: map memory, only this thread's; callers pass references.
-    let (fault, now) = unsafe { (&mut (*thread).fault, &*now) };
-    let mut count = 0;
-    let mut index = 0;
-    while index < GROUPS {
-        let mut pages = fault.newly_mapped(now, index);
-        let own = fault.own_page(index);
-        if pages & own != 0 {
-            fault.flags |= FAULT_COUNTED;
-        }
-        if served != 0 {
-            pages |= own;
-        }
-        if pages != 0 {
-            fault.before.present[index] |= pages;
-            let group = group_of(thread, fault.address, index);
-            if let Some(claim) = claim_of(group) {
-                // SAFETY: as above.
-                unsafe {
-                    if (&raw const (*claim).group).read_volatile() == group {
-                        pages &= !fetch_or(&raw mut (*claim).pages, pages);
-                    }
+    let mut claims = Claims { thread, now, served: served.into(), count: 0 };
+    // SAFETY: `claim_group` has the signature of a callback, and `claims` outlives the loop.
+    unsafe { bpf_loop(GROUPS as u32, claim_group as *mut c_void, (&raw mut claims).cast(), 0) };
+    claims.count
+}
+
+/// What [`zc_claim_pages`] is about, and what it has come to.
+#[repr(C)]
+struct Claims {
+    thread: *mut Thread,
+    now: *const Window,
+    served: u64,
+    count: u64,
+}
+
+/// Claims pages of one group.
+#[inline(never)]
+extern "C" fn claim_group(index: u32, claims: *mut Claims) -> i64 {
+    // SAFETY: `zc_claim_pages` passes its own.
+    let claims = unsafe { &mut *claims };
+    let (thread, index) = (claims.thread, index as usize & (GROUPS - 1));
+    // SAFETY: map memory, only this thread's; a reference.
+    let (fault, now) = unsafe { (&mut (*thread).fault, &*claims.now) };
+    let mut pages = fault.newly_mapped(now, index);
+    let own = fault.own_page(index);
+    if pages & own != 0 {
+        fault.flags |= FAULT_COUNTED;
+    }
+    if claims.served != 0 {
+        pages |= own;
+    }
+    if pages != 0 {
+        fault.before.present[index] |= pages;
+        let group = group_of(thread, fault.address, index);
+        if let Some(claim) = claim_of(group) {
+            // SAFETY: map memory.
+            unsafe {
+                if (&raw const (*claim).group).read_volatile() == group {
+                    pages &= !fetch_or(&raw mut (*claim).pages, pages);
                 }
             }
-            count += ones(pages);
         }
-        index += 1;
+        claims.count += ones(pages);
     }
-    count
+    0
 }
 
 /// How many bits are set; there is no instruction for it.

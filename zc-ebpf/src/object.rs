@@ -12,7 +12,7 @@ use zc_common::{
 };
 
 use crate::{
-    kernel::{Typed, address_at, current, fetch_add, global, probe, probe_at, probe_both, typed},
+    kernel::{Typed, address_at, current, fetch_add, global, pointer, probe, probe_at, probe_both, typed},
     maps::{EVENTS, OBJECTS, SESSION, lose, wake_up},
     row,
 };
@@ -104,7 +104,7 @@ fn lookup(thread: *mut Thread, task: Typed, fd: u64) -> Option<End> {
 #[inline(always)]
 pub(crate) fn file_at(task: Typed, fd: u64) -> Option<u64> {
     let fd = fd as u32;
-    let files: Typed = typed!(task, task_files);
+    let files: Typed = pointer!(task, task_files, files_type);
     if files.is_null() {
         return None;
     }
@@ -366,7 +366,7 @@ fn try_resolve(thread: *mut Thread, file: &File) -> Option<(u8, u32)> {
 /// Where the running process's paths begin.
 #[inline(always)]
 fn own_root() -> u32 {
-    let fs: Typed = typed!(current(), task_fs);
+    let fs: Typed = pointer!(current(), task_fs, fs_type);
     // A task that is ending has none.
     if fs.is_null() {
         return 1;

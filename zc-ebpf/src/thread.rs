@@ -9,7 +9,7 @@ use zc_common::{
 
 use crate::{
     arch,
-    kernel::{Typed, global, typed, user_registers},
+    kernel::{Typed, global, pointer, typed, user_registers},
     maps::{THREADS, lose},
     process,
 };
@@ -79,7 +79,7 @@ pub(crate) fn create(task: Typed, tgid: u32) -> Option<*mut Thread> {
 #[inline(always)]
 pub(crate) fn remember(new: *mut Thread, task: Typed, tgid: u32) -> Option<*mut Thread> {
     let tid: u32 = typed!(task, task_pid);
-    let leader: Typed = typed!(task, task_group_leader);
+    let leader: Typed = pointer!(task, task_group_leader, task_type);
     if leader.is_null() {
         return None;
     }
@@ -138,7 +138,7 @@ pub(crate) fn read_bytes(task: Typed) -> u64 {
 /// Keeps where the task's memory is described.
 #[inline(always)]
 pub(crate) fn remember_memory(thread: *mut Thread, task: Typed) {
-    let mm: Typed = typed!(task, task_mm);
+    let mm: Typed = pointer!(task, task_mm, mm_type);
     let page_table: u64 = if mm.is_null() { 0 } else { typed!(mm, mm_pgd) };
     // SAFETY: map memory, only this thread's.
     unsafe {

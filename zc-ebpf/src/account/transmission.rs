@@ -3,9 +3,11 @@
 //! Rows note the bytes that they are given of a call to a connection, in the order in which it sent them; when all are
 //! noted, the connection is asked where they are.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
-    helpers::bpf_get_prandom_u32,
+    helpers::{bpf_get_prandom_u32, generated::bpf_loop},
     macros::map,
     maps::{HashMap, PerCpuArray},
 };
@@ -278,14 +280,31 @@ pub(crate) extern "C" fn zc_lock(lock: *mut u64) -> u64 {
     if lock.is_null() {
         return 0;
     }
-    let mut tries = 0;
-    while tries < TRIES {
-        // Looked at first, as a swap takes the cache line away from who has the lock, also when it fails.
-        // SAFETY: callers pass map memory.
-        if unsafe { lock.read_volatile() } == 0 && swap_if(lock, 0, 1) {
-            return 1;
-        }
-        tries += 1;
+    let mut wait = Wait { lock, is_taken: 0 };
+    if try_lock(0, &raw mut wait) == 0 {
+        // SAFETY: `try_lock` has the signature of a callback, and `wait` outlives the loop.
+        unsafe { bpf_loop(TRIES, try_lock as *mut c_void, (&raw mut wait).cast(), 0) };
+    }
+    wait.is_taken
+}
+
+/// Somebody wants a lock.
+#[repr(C)]
+struct Wait {
+    lock: *mut u64,
+    is_taken: u64,
+}
+
+/// Tries to take it; 1 when it is taken.
+#[inline(never)]
+extern "C" fn try_lock(_index: u32, wait: *mut Wait) -> i64 {
+    // SAFETY: `zc_lock` passes its own, with map memory in it.
+    let wait = unsafe { &mut *wait };
+    // Looked at first, as a swap takes the cache line away from who has the lock, also when it fails.
+    // SAFETY: as above.
+    if unsafe { wait.lock.read_volatile() } == 0 && swap_if(wait.lock, 0, 1) {
+        wait.is_taken = 1;
+        return 1;
     }
     0
 }

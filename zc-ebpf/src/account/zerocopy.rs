@@ -280,21 +280,37 @@ fn shared_from(sock: u64, is_udp: bool, id: u32) -> u32 {
 #[inline(never)]
 extern "C" fn zc_keep(id: u64, first: u64) -> u64 {
     let Some(sent) = place() else { return 0 };
-    let parts = sent.parts as u32;
-    let mut index = 0;
-    while index < PARTS as u32 {
-        if index >= parts {
-            break;
-        }
-        let Part { row, bytes } = sent.part[index as usize & (PARTS - 1)];
-        index += 1;
-        let key = SendKey { sock: sent.sock, number: sent.number, id: id as u32, part: parts - index };
-        let send = Send { row, bytes, first: first as u32, parts };
-        if SENDS.insert(&key, &send, u64::from(BPF_ANY)).is_ok() {
-            count_waiting(1);
-        } else {
-            lose(Loss::ZerocopyUnmatched);
-        }
-    }
+    let mut kept = Kept { id: id as u32, first: first as u32 };
+    // SAFETY: `keep_part` has the signature of a callback, and `kept` outlives the loop.
+    unsafe { bpf_loop(sent.parts as u32, keep_part as *mut c_void, (&raw mut kept).cast(), 0) };
     1
+}
+
+/// A send that is kept, and the first that shares its report.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Kept {
+    id: u32,
+    first: u32,
+}
+
+/// Keeps one part of it.
+#[inline(never)]
+extern "C" fn keep_part(index: u32, kept: *mut Kept) -> i64 {
+    let Some(sent) = place() else { return 1 };
+    // SAFETY: `zc_keep` passes its own.
+    let Kept { id, first } = unsafe { *kept };
+    let parts = sent.parts as u32;
+    if index >= PARTS as u32 {
+        return 1;
+    }
+    let Part { row, bytes } = sent.part[index as usize & (PARTS - 1)];
+    let key = SendKey { sock: sent.sock, number: sent.number, id, part: parts.wrapping_sub(index + 1) };
+    let send = Send { row, bytes, first, parts };
+    if SENDS.insert(&key, &send, u64::from(BPF_ANY)).is_ok() {
+        count_waiting(1);
+    } else {
+        lose(Loss::ZerocopyUnmatched);
+    }
+    0
 }

@@ -24,7 +24,9 @@ use zc_common::{
 
 use crate::{
     arch, fault,
-    kernel::{Typed, address_at, alone, current, fetch_add, global, typed, typed_at, user_registers},
+    kernel::{
+        Typed, address_at, alone, current, fetch_add, global, pointer, typed, typed_at, user_registers,
+    },
     maps::{EVENTS, PROCESSES, Process, ROWS, SESSION, THREADS, has, is_traced, lose, lose_many, wake_up},
     object, page_table, process, row, thread,
 };
@@ -229,7 +231,7 @@ pub(super) fn outlives_process(task: Typed) -> bool {
 /// When the process of `task` started, as long as its first thread is there.
 #[inline(always)]
 fn leader_start_ns(task: Typed) -> u64 {
-    let leader: Typed = typed!(task, task_group_leader);
+    let leader: Typed = pointer!(task, task_group_leader, task_type);
     if leader.is_null() { 0 } else { typed!(leader, task_start_boottime) }
 }
 
@@ -318,7 +320,7 @@ fn is_root() -> bool {
 
 #[inline(always)]
 fn write_process(record: *mut ProcessRecord, kind: RecordKind, task: Typed, tgid: u32, start_ns: u64) {
-    let parent: Typed = typed!(task, task_real_parent);
+    let parent: Typed = pointer!(task, task_real_parent, task_type);
     // SAFETY: `record` is ring buffer memory of this size, `comm` has 16 bytes.
     unsafe {
         (*record).header = kind.header();
@@ -337,7 +339,7 @@ fn write_process(record: *mut ProcessRecord, kind: RecordKind, task: Typed, tgid
 /// one ends the first one may be gone, and its memory be another's; its start tells.
 #[inline(always)]
 fn first_thread(task: Typed, start_ns: u64) -> Typed {
-    let leader: Typed = typed!(task, task_group_leader);
+    let leader: Typed = pointer!(task, task_group_leader, task_type);
     if leader.is_null() || typed_at::<u64>(leader, global!(OFFSETS.task_start_boottime)) != start_ns {
         return task;
     }
@@ -346,7 +348,7 @@ fn first_thread(task: Typed, start_ns: u64) -> Typed {
 
 #[inline(always)]
 fn send_exec(thread: *mut Thread, task: Typed, tgid: u32) {
-    let mm: Typed = typed!(task, task_mm);
+    let mm: Typed = pointer!(task, task_mm, mm_type);
     let mut exe = 0;
     if !mm.is_null() {
         let file = address_at(mm, global!(OFFSETS.mm_exe_file));

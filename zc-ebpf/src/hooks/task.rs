@@ -22,7 +22,7 @@ use zc_common::{
 
 use super::process::is_kernels_own;
 use crate::{
-    kernel::{Typed, address_at, current, global, probe, probe_at, typed},
+    kernel::{Typed, address_at, current, global, pointer, probe, probe_at, typed},
     maps::{PROCESSES, THREADS, is_traced},
     page_table::zc_find_direct_map,
     process, thread,
@@ -144,7 +144,7 @@ fn begin(task: Typed) -> Option<()> {
             return None;
         }
         // Page tables are read from the first fault on. That of the reader is sure to stay.
-        let mm: Typed = typed!(current(), task_mm);
+        let mm: Typed = pointer!(current(), task_mm, mm_type);
         if !mm.is_null() {
             zc_find_direct_map(address_at(mm, global!(OFFSETS.mm_pgd)));
         }

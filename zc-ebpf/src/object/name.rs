@@ -13,7 +13,7 @@ use zc_common::{
 };
 
 use super::File;
-use crate::kernel::{Typed, current, global, probe, typed};
+use crate::kernel::{Typed, current, global, pointer, probe, typed};
 
 /// Fills all of `record` but the unused end of its path.
 #[inline(always)]
@@ -80,7 +80,7 @@ fn write_addresses(record: *mut ObjectRecord, sock: u64) {
 /// `prepend_path` in `fs/d_path.c` does.
 #[inline(always)]
 fn write_path(record: *mut ObjectRecord, file: &File) -> Option<()> {
-    let fs: Typed = typed!(current(), task_fs);
+    let fs: Typed = pointer!(current(), task_fs, fs_type);
     // A task that is ending has none; then the path goes up to the root of its mount namespace.
     let (root_mount, root_entry) =
         if fs.is_null() { (0, 0) } else { (typed!(fs, fs_root_mnt), typed!(fs, fs_root_dentry)) };

@@ -91,6 +91,8 @@ pub struct Cast {
     pub function: u32,
     /// That of a structure that begins with a number as wide as a register.
     pub word_type: u32,
+    /// Those of `task_struct`, `mm_struct`, `files_struct` and `fs_struct`.
+    pub pointed: [u32; 4],
 }
 
 /// `bpf_preempt_disable` and `bpf_preempt_enable` (Linux 6.10), by their BTF ids.
@@ -110,6 +112,9 @@ const PREEMPT_ENABLE: &str = "bpf_preempt_enable";
 const PREEMPTIBLE: (&str, &str) = ("tp_transition_snapshot", "srcu_gp");
 
 const CAST: &str = "bpf_rdonly_cast";
+
+/// [`Cast::pointed`]
+const POINTED: [&str; 4] = ["task_struct", "mm_struct", "files_struct", "fs_struct"];
 
 /// An array of `unsigned long`, of at least one (`include/linux/cpumask_types.h`).
 const WORD: &str = "cpumask";
@@ -157,7 +162,8 @@ pub fn read_layout(path: &Path) -> Result<Layout, BtfError> {
     let ring_arguments = arguments(RING_COMPLETE);
     let has_submit_sqe = arguments(RING_SUBMIT) == RING_SUBMIT_ARGUMENTS;
     let cast = types.function(CAST).zip(types.structure(WORD));
-    let cast = cast.map(|(function, word_type)| Cast { function, word_type });
+    let pointed = POINTED.map(|structure| types.structure(structure).unwrap_or(0));
+    let cast = cast.map(|(function, word_type)| Cast { function, word_type, pointed });
     let is_preemptible = types.offset_of(PREEMPTIBLE.0, PREEMPTIBLE.1).is_some();
     let preemption = types.function(PREEMPT_DISABLE).zip(types.function(PREEMPT_ENABLE));
     let preemption =

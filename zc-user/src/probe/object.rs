@@ -57,7 +57,7 @@ mod tests {
 
     fn layout() -> Layout {
         Layout {
-            cast: Some(Cast { function: 0x0001_0203, word_type: 7 }),
+            cast: Some(Cast { function: 0x0001_0203, word_type: 7, pointed: [0; 4] }),
             preemption: Some(Preemption { disable: 4, enable: 5 }),
             ..Layout::default()
         }

@@ -200,6 +200,8 @@ impl Session {
         let stats = if options.self_stats { aya::sys::enable_stats(Stats::RunTime).ok() } else { None };
         let mut this = Self { ebpf, hooks, stats };
         this.tell_kernel_side().map_err(|error| SessionError::Load { message: chain(&error) })?;
+        drop(btf);
+        give_memory_back();
         Ok(this)
     }
 
@@ -310,6 +312,7 @@ fn load(options: &Options) -> Result<(Ebpf, Btf, Layout), SessionError> {
     let Sizes { rows, objects, threads, ring_bytes, pair_sets, flows } = options.sizes;
     let (pid_ns_device, pid_ns_inode) = pid_namespace()?;
     let flag = |wanted, flag| if wanted { flag } else { 0 };
+    let [task_type, mm_type, files_type, fs_type] = layout.cast.map_or([0; 4], |cast| cast.pointed);
     let config = Config {
         pid_ns_device,
         pid_ns_inode,
@@ -323,6 +326,10 @@ fn load(options: &Options) -> Result<(Ebpf, Btf, Layout), SessionError> {
         ring_arguments: layout.ring_arguments,
         word_type: layout.cast.map_or(0, |cast| cast.word_type),
         witness_one_in: options.connections_one_in,
+        task_type,
+        mm_type,
+        files_type,
+        fs_type,
         reserved: 0,
     };
     let ebpf = loader
@@ -339,6 +346,15 @@ fn load(options: &Options) -> Result<(Ebpf, Btf, Layout), SessionError> {
         .load(&object::for_this_kernel(OBJECT, &layout))
         .map_err(|error| SessionError::Load { message: chain(&error) })?;
     Ok((ebpf, btf, layout))
+}
+
+/// What the kernel's types took while they were read, most of all that zc ever has, is not needed any more.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: has no preconditions.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// With `panic = "abort"` nobody sees this.

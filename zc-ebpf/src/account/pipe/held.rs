@@ -280,22 +280,40 @@ extern "C" fn zc_pipe_slots(slots: *mut Slots) -> u64 {
             slots.failed = 1;
             return 1;
         }
-        let (mut content, mut fresh) = (0, 0);
-        let mut index = 0;
-        while index < CHUNK {
-            let place_in_pipe = (start + index).wrapping_sub(slots.tail) & mask;
-            if index < here && place_in_pipe < slots.used {
-                // SAFETY: within the chunk.
-                let len = unsafe { place.add(((index * size + len_at) / 4) as usize).read_volatile() };
-                content += u64::from(len);
-                let is_new =
-                    slots.tail.wrapping_add(place_in_pipe).wrapping_sub(slots.since as u32) < 1 << 31;
-                fresh += if is_new { u64::from(len) } else { 0 };
-            }
-            index += 1;
-        }
-        slots.content += content;
-        slots.fresh += fresh;
+        let mut chunk = Chunk { slots, start, here };
+        // SAFETY: `add_slot` has the signature of a callback, and `chunk` outlives the loop.
+        unsafe { bpf_loop(CHUNK, add_slot as *mut c_void, (&raw mut chunk).cast(), 0) };
     }
     u64::from(slots.next >= slots.ring_size)
+}
+
+/// Slots that were read.
+#[repr(C)]
+struct Chunk {
+    slots: *mut Slots,
+    /// The first.
+    start: u32,
+    /// How many.
+    here: u32,
+}
+
+/// Adds the bytes of one of them; not 0 after the last.
+#[inline(never)]
+extern "C" fn add_slot(index: u32, chunk: *mut Chunk) -> i64 {
+    // SAFETY: `zc_pipe_slots` passes its own.
+    let (slots, start, here) = unsafe { (&mut *(*chunk).slots, (*chunk).start, (*chunk).here) };
+    if index >= here || index >= CHUNK {
+        return 1;
+    }
+    let (size, len_at) = (global!(OFFSETS.pipe_buffer_private) + 8, global!(OFFSETS.pipe_buffer_len));
+    let place_in_pipe = (start + index).wrapping_sub(slots.tail) & slots.ring_size.wrapping_sub(1);
+    if size < BUFFER_MAX && len_at + 4 <= size && place_in_pipe < slots.used {
+        let place = (&raw const slots.chunk).cast::<u32>();
+        // SAFETY: within the chunk.
+        let len = unsafe { place.add((below_1024(index * size + len_at) / 4) as usize).read_volatile() };
+        slots.content += u64::from(len);
+        let is_new = slots.tail.wrapping_add(place_in_pipe).wrapping_sub(slots.since as u32) < 1 << 31;
+        slots.fresh += if is_new { u64::from(len) } else { 0 };
+    }
+    0
 }

@@ -1,7 +1,10 @@
 //! Reports, held against the sends that they are about.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    helpers::generated::bpf_loop,
     macros::map,
     maps::{HashMap, LruHashMap},
 };
@@ -79,26 +82,38 @@ pub(crate) const CERTAIN: u64 = u64::MAX;
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(super) extern "C" fn zc_settle_send(sock: u64, number: u64, id: u64, copied: u64) -> u64 {
-    let mut key = SendKey { sock, number, id: id as u32, part: 0 };
-    let mut parts = 1;
-    let mut index = 0;
-    while index < PARTS as u32 {
-        if index >= parts {
-            break;
-        }
-        key.part = index;
-        let Some(send) = SENDS.get_ptr(&key) else { return u64::from(index != 0) };
-        // SAFETY: map memory; a value is never changed.
-        let Send { row, bytes, parts: all, .. } = unsafe { *send };
-        if SENDS.remove(&key).is_err() {
-            return u64::from(index != 0);
-        }
-        count_waiting(u64::MAX);
-        parts = all;
-        add(&row, bytes, copied);
-        index += 1;
+    let key = SendKey { sock, number, id: id as u32, part: 0 };
+    let mut settled = Settled { key, copied, count: 0 };
+    // SAFETY: `settle_part` has the signature of a callback, and `settled` outlives the loop.
+    unsafe { bpf_loop(PARTS as u32, settle_part as *mut c_void, (&raw mut settled).cast(), 0) };
+    u64::from(settled.count != 0)
+}
+
+/// A send that was reported on.
+#[repr(C)]
+struct Settled {
+    key: SendKey,
+    copied: u64,
+    /// Parts that were counted.
+    count: u64,
+}
+
+/// Counts one part of it; not 0 when it was the last, or is counted by somebody else.
+#[inline(never)]
+extern "C" fn settle_part(index: u32, settled: *mut Settled) -> i64 {
+    // SAFETY: `zc_settle_send` passes its own.
+    let settled = unsafe { &mut *settled };
+    settled.key.part = index;
+    let Some(send) = SENDS.get_ptr(&settled.key) else { return 1 };
+    // SAFETY: map memory; a value is never changed.
+    let Send { row, bytes, parts, .. } = unsafe { *send };
+    if SENDS.remove(&settled.key).is_err() {
+        return 1;
     }
-    1
+    count_waiting(u64::MAX);
+    add(&row, bytes, settled.copied);
+    settled.count += 1;
+    i64::from(index + 1 >= parts)
 }
 
 /// What a row begins with.
