@@ -176,6 +176,7 @@ exactly! {
     the_unwritten_rest_of_a_read_stays_a_leg: "pairs-unfinished";
     a_write_beyond_what_was_read_is_a_leg_for_the_rest: "pairs-beyond";
     a_header_before_a_body_is_a_leg_and_the_body_pairs: "pairs-header";
+    a_vector_of_one_entry_pairs_as_a_buffer: "pairs-vector-of-one";
     buffers_handed_to_another_thread_pair: "pairs-handover";
     buffers_handed_to_a_new_thread_pair: "pairs-late-thread";
     threads_that_write_parts_of_one_read_pair: "pairs-quarters";

@@ -111,15 +111,19 @@ pub(crate) fn pointer_at(base: Typed, offset: u32, to: u32) -> Typed {
     if to == 0 {
         return typed_at(base, offset);
     }
-    // SAFETY: the verifier checks what is read.
-    let member = unsafe { base.add(offset as usize) };
-    cast(typed_at(cast(member as u64, global!(CONFIG.word_type)), 0), to)
+    cast(address_at(base, offset), to)
 }
 
 /// Reads a pointer that is a member of what the verifier knows, as a number: a pointer of a known type may not be
 /// computed with, and not be given to a function as a number.
 #[inline(always)]
 pub(crate) fn address_at(base: Typed, offset: u32) -> u64 {
+    let word = global!(CONFIG.word_type);
+    if word != 0 {
+        // SAFETY: the verifier checks what is read.
+        let member = unsafe { base.add(offset as usize) };
+        return typed_at(cast(member as u64, word), 0);
+    }
     let mut address = 0_u64;
     // SAFETY: the destination has eight bytes.
     unsafe {

@@ -317,21 +317,14 @@ extern "C" fn zc_resolve(thread: *mut Thread, file: u64, inode: u64, number: u64
 
 #[inline(always)]
 fn try_resolve(thread: *mut Thread, file: &File) -> Option<(u8, u32)> {
-    let mut key = ObjectKey { inode: file.inode, number: file.number, generation: file.generation, root: 0 };
-    // Pipes and sockets, which event loops have by the thousand, are found at once.
-    if let Some(known) = OBJECTS.get_ptr(&key) {
-        // SAFETY: map memory; a value is never changed.
-        return Some(unsafe { ((*known).kind, (*known).id) });
-    }
-    key.root = own_root();
+    // Pipes and sockets have no path, which would begin at a root.
+    let root = if has_no_path(probe!(file.inode, inode_i_mode)?) { 0 } else { own_root() };
+    let key = ObjectKey { inode: file.inode, number: file.number, generation: file.generation, root };
     if let Some(known) = OBJECTS.get_ptr(&key) {
         // SAFETY: map memory; a value is never changed.
         return Some(unsafe { ((*known).kind, (*known).id) });
     }
     let (kind, sock) = kind_of(file)?;
-    if sock != 0 || kind == Kind::Pipe as u8 {
-        key.root = 0;
-    }
     // SAFETY: map memory, only this thread's.
     if !row::has_flows_left(unsafe { (*thread).tgid }) {
         lose(Loss::FlowsOverflow);
@@ -361,6 +354,15 @@ fn try_resolve(thread: *mut Thread, file: &File) -> Option<(u8, u32)> {
     }
     lose(Loss::ObjectsFull);
     Some((kind, 0))
+}
+
+/// Whether a file of this `i_mode` is a pipe or a socket.
+#[inline(always)]
+fn has_no_path(mode: u16) -> bool {
+    const S_IFMT: u16 = 0o170_000;
+    const S_IFIFO: u16 = 0o010_000;
+    const S_IFSOCK: u16 = 0o140_000;
+    matches!(mode & S_IFMT, S_IFIFO | S_IFSOCK)
 }
 
 /// Where the running process's paths begin.

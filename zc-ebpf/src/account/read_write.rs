@@ -16,7 +16,7 @@ use super::{
     received,
 };
 use crate::{
-    kernel::{Typed, current},
+    kernel::{Typed, current, probe_user, typed, user_registers},
     object,
     row::{self, Entry},
     thread,
@@ -58,16 +58,33 @@ pub(super) extern "C" fn zc_write_call(
 
 #[inline(always)]
 fn leg_of_call(thread: *mut Thread, task: Typed, shape: u64, (fd, address): (u64, u64), bytes: u64) -> Leg {
-    let shape = if shape == Shape::Vector as u64 { Shape::Vector } else { Shape::Buffer };
+    let memory = if shape == Shape::Vector as u64 {
+        memory_of_vector(address, bytes)
+    } else {
+        Memory::new(Shape::Buffer, address)
+    };
     Leg {
         costs: thread::call_costs(thread, task, bytes),
         end: object::end_of(thread, task, fd),
         fd,
-        memory: Memory::new(shape, address),
+        memory,
         bytes,
         calls: 1,
         flags: 0,
     }
+}
+
+/// The memory of a call that was given a vector. Servers give many of one entry, which is a buffer: no walk is needed.
+#[inline(always)]
+fn memory_of_vector(vector: u64, bytes: u64) -> Memory {
+    let entries: u64 = typed!(user_registers(current()), regs_arg2);
+    if entries == 1
+        && let Some([buffer, len]) = probe_user::<[u64; 2]>(vector)
+        && len >= bytes
+    {
+        return Memory::new(Shape::Buffer, buffer);
+    }
+    Memory::new(Shape::Vector, vector)
 }
 
 /// Bytes were put into memory; returns what is left to do.

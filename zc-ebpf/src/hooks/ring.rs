@@ -27,7 +27,10 @@ pub(crate) fn zc_ring_complete(ctx: BtfTracePointContext) -> i32 {
     let completion = match Form::of(global!(CONFIG.ring_arguments)) {
         Some(Form::Record) => {
             // The layout is ABI: user_data, res, flags.
-            let Some([user_data, rest]) = probe_at::<[u64; 2]>(ctx.arg(2)) else { return 0 };
+            let record: u64 = ctx.arg(2);
+            let (Some(user_data), Some(rest)) = (probe_at::<u64>(record), probe_at::<u64>(record + 8)) else {
+                return 0;
+            };
             Completion { ring, request, user_data, result: rest as i32, flags: (rest >> 32) as u32 }
         }
         Some(Form::Values) => {
