@@ -116,7 +116,7 @@ impl Session<'_> {
         process::run(programs.args(["build", "--release", "--package", "zc-tests", "--bins"]))?;
 
         let mut cargo = self.workspace.cargo();
-        cargo.args(["test", "--release", "--package", "zc-tests", "--no-fail-fast"]);
+        cargo.args(["test", "--profile", "checks", "--package", "zc-tests", "--no-fail-fast"]);
         cargo.args(self.only);
         // They share one kernel, and each counts what happens in it.
         cargo.args(["--", "--test-threads=1"]);

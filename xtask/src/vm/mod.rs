@@ -251,7 +251,7 @@ fn build_tests(workspace: &Workspace) -> Result<BTreeMap<&'static str, PathBuf>>
 }
 
 fn build_test(mut cargo: Command, name: &str) -> Result<PathBuf> {
-    cargo.args(["test", "--release", "--package", "zc-tests", "--test", name, "--no-run"]);
+    cargo.args(["test", "--profile", "checks", "--package", "zc-tests", "--test", name, "--no-run"]);
     let printed = process::output(cargo.arg("--message-format=json"))?;
     executable(&printed, name).with_context(|| format!("cargo built the test `{name}`, but where is unknown"))
 }
