@@ -91,7 +91,10 @@ fn nginx_under_wrk_sends_what_its_log_says() {
         flow(&report, "sendfile", &nginx.path("www/large.bin")),
         "one file is all that was sent"
     );
-    assert_eq!(sendfile + report.bytes("write", Kind::Memory, Kind::Tcp), sent);
+    // A header may lie where a request of a connection that is gone was received: then it pairs with that, by its address.
+    let headers =
+        report.bytes("write", Kind::Memory, Kind::Tcp) + report.bytes("read+write", Kind::Tcp, Kind::Tcp);
+    assert_eq!(sendfile + headers, sent);
 }
 
 #[test]

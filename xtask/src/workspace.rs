@@ -60,6 +60,11 @@ impl Workspace {
         self.target.join("release").join(name)
     }
 
+    /// A program of the tests, where they look for it: built with the profile `checks`, as they are.
+    pub(crate) fn checks_bin(&self, name: &str) -> PathBuf {
+        self.target.join("checks").join(name)
+    }
+
     /// Programs that are installed for this workspace alone, when the user's own must be left as they are.
     pub(crate) fn tools(&self) -> PathBuf {
         self.root.join("target/tools")

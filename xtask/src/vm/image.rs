@@ -129,13 +129,12 @@ pub(super) fn build(
 
 /// Variables that the job and the tests read.
 fn settings(workspace: &Workspace, network: Option<&Network>) -> String {
-    let program = |name: &str| workspace.release_bin(name).display().to_string();
     let settings = format!(
         "export WORKSPACE='{}' ZC_BIN='{}' ZC_FIXTURE='{}' ZC_ONE_SESSION=1 ZC_GUEST=1 NO_COLOR=1 CI=true\n\
          export PATH=/usr/bin:/bin ADDRESS={ADDRESS}\n",
         workspace.root().display(),
-        program("zc"),
-        program("zc-fixture")
+        workspace.release_bin("zc").display(),
+        workspace.checks_bin("zc-fixture").display()
     );
     let reason = network.and_then(|network| network.no_pieces.as_ref());
     let missing = reason.map(|reason| format!("export ZC_NO_PIECES='{}'\n", reason.replace('\'', " ")));

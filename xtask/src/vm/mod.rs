@@ -182,12 +182,11 @@ impl Lab<'_> {
             "running Linux {} ({}) in a virtual machine: {}",
             kernel.version, kernel.asked, boot.name
         ));
-        let programs: Vec<PathBuf> = [&["zc"][..], if tests.is_empty() { &[] } else { &["zc-fixture"] }]
-            .concat()
-            .iter()
-            .map(|name| workspace.release_bin(name))
-            .chain(tests.iter().cloned())
-            .collect();
+        let mut programs = vec![workspace.release_bin("zc")];
+        if !tests.is_empty() {
+            programs.push(workspace.checks_bin("zc-fixture"));
+            programs.extend_from_slice(tests);
+        }
         let network = boot.has_network.then(|| network.clone());
         let image = image::build(workspace, kernel, &programs, network.as_ref(), &boot.job(tests, only))?;
         let disks = machine::make_disks(&dir)?;
@@ -245,7 +244,7 @@ fn say_what_failed(column: &Column) {
 /// Builds the fixtures and the test programs; returns where the latter are.
 fn build_tests(workspace: &Workspace) -> Result<BTreeMap<&'static str, PathBuf>> {
     let mut cargo = workspace.cargo();
-    process::run(cargo.args(["build", "--release", "--package", "zc-tests", "--bins"]))?;
+    process::run(cargo.args(["build", "--profile", "checks", "--package", "zc-tests", "--bins"]))?;
     let names = BOOTS.iter().flat_map(|boot| boot.tests);
     names.map(|&name| Ok((name, build_test(workspace.cargo(), name)?))).collect()
 }
