@@ -1,6 +1,6 @@
 //! What devices are given to send, and what memory it is in.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr::null_mut};
 
 use aya_ebpf::{
     EbpfContext as _, helpers::generated::bpf_loop, macros::btf_tracepoint, programs::BtfTracePointContext,
@@ -34,14 +34,15 @@ pub(crate) fn zc_transmission(ctx: BtfTracePointContext) -> i32 {
     if sock == 0 {
         return 0;
     }
-    if STREAMS.get_ptr(&sock).is_none() {
+    let stream = STREAMS.get_ptr_mut(&sock);
+    if stream.is_none() {
         // The first bytes of a connection leave before the end of the call that sends them.
         let tgid: u32 = typed!(current(), task_tgid);
         if !is_traced(tgid) || !is_sending(sock) {
             return 0;
         }
     }
-    zc_transmitted(buffer, sock, address_at(ctx.as_ptr().cast(), 8));
+    zc_transmitted(buffer, sock, address_at(ctx.as_ptr().cast(), 8), stream.unwrap_or(null_mut()));
     0
 }
 
@@ -64,7 +65,7 @@ fn is_sending(sock: u64) -> bool {
 /// The payload of a buffer: where it is, and how far it has been looked at.
 #[repr(C)]
 struct Payload {
-    sock: u64,
+    stream: *mut Stream,
     /// The next of the buffer's pages, an `skb_frag_t` of 16 bytes each.
     frag: u64,
     /// How many there are.
@@ -86,16 +87,17 @@ struct Payload {
     reserved: u32,
 }
 
-/// Finds out what memory the payload of a buffer is in. A global function: the verifier looks at it once.
+/// Finds out what memory the payload of a buffer is in. `stream` is null when the connection is not followed yet. A global function:
+/// the verifier looks at it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn zc_transmitted(buffer: u64, sock: u64, device: u64) -> u64 {
-    transmitted(buffer, sock, device);
+extern "C" fn zc_transmitted(buffer: u64, sock: u64, device: u64, stream: *mut Stream) -> u64 {
+    transmitted(buffer, sock, device, stream);
     0
 }
 
 #[inline(always)]
-fn transmitted(buffer: u64, sock: u64, device: u64) -> Option<()> {
+fn transmitted(buffer: u64, sock: u64, device: u64, stream: *mut Stream) -> Option<()> {
     const SYN: u16 = 0x0200;
     // `SKBFL_SHARED_FRAG`
     const SHARED_FRAG: u8 = 2;
@@ -127,7 +129,7 @@ fn transmitted(buffer: u64, sock: u64, device: u64) -> Option<()> {
     let start = u32::from_be(sequence).wrapping_add(u32::from(bits & SYN != 0));
     let end = start.wrapping_add(linear).wrapping_add(data_len);
 
-    let stream = STREAMS.get_ptr_mut(&sock).or_else(|| create(sock, start))?;
+    let stream = if stream.is_null() { create(sock, start)? } else { stream };
     let what = zc_device(stream, device);
     // SAFETY: map memory.
     let (known, known_device) = unsafe {
@@ -166,7 +168,7 @@ fn transmitted(buffer: u64, sock: u64, device: u64) -> Option<()> {
     let of = |class: Class| if is_plain { class } else { Class::Elsewhere } as u32;
     let flat = if what & SCATTER_GATHER == 0 { Class::Flattened } else { Class::Linear };
     let mut payload = Payload {
-        sock,
+        stream,
         frag: shared + u64::from(global!(OFFSETS.skb_shared_frags)),
         left: number.into(),
         folio: 0,
@@ -191,7 +193,7 @@ fn transmitted(buffer: u64, sock: u64, device: u64) -> Option<()> {
         payload.end = end;
         payload.note();
     }
-    zc_match(STREAMS.get_ptr_mut(&sock)?);
+    zc_match(stream);
     Some(())
 }
 
@@ -267,7 +269,7 @@ impl Payload {
     #[inline(always)]
     fn note(&mut self) {
         if self.start != self.end {
-            zc_log(self.sock, self.start.into(), self.end.into(), (self.class | self.marks).into());
+            zc_log(self.stream, self.start.into(), self.end.into(), (self.class | self.marks).into());
             self.start = self.end;
         }
     }
@@ -316,9 +318,11 @@ extern "C" fn next_frag(_index: u32, payload: *mut c_void) -> i64 {
 /// Notes of what class bytes were. A global function, as above.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn zc_log(sock: u64, start: u64, end: u64, class: u64) -> u64 {
-    let Some(stream) = STREAMS.get_ptr_mut(&sock) else { return 0 };
-    // SAFETY: map memory.
+extern "C" fn zc_log(stream: *mut Stream, start: u64, end: u64, class: u64) -> u64 {
+    if stream.is_null() {
+        return 0;
+    }
+    // SAFETY: callers pass map memory.
     let lock = unsafe { &raw mut (*stream).log_lock };
     if zc_lock(lock) == 0 {
         lose(Loss::TransmissionsUnmatched);
