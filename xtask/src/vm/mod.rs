@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use self::{
     boots::{BOOTS, Boot, PROGRAMS},
@@ -94,6 +94,9 @@ fn matrix_of(workspace: &Workspace, kernels: &[Kernel], only: Option<&str>) -> R
         return Ok(Vec::new());
     }
     let tests = build_tests(workspace)?;
+    if let Some(only) = only {
+        require_some(&tests, only)?;
+    }
     let accelerator = Accelerator::probe(workspace, &kernels[0])?;
     let network = Network::probe();
     let lab = Lab { workspace, accelerator, network: &network };
@@ -255,6 +258,25 @@ fn build_test(mut cargo: Command, name: &str) -> Result<PathBuf> {
     executable(&printed, name).with_context(|| format!("cargo built the test `{name}`, but where is unknown"))
 }
 
+/// An error when no test has `only` in its name: a machine that runs none would be as green as one that runs all.
+fn require_some(tests: &BTreeMap<&str, PathBuf>, only: &str) -> Result<()> {
+    for program in tests.values() {
+        if lists_some(&process::output(Command::new(program).args([only, "--list"]))?) {
+            return Ok(());
+        }
+    }
+    let files: Vec<&str> = tests.keys().copied().collect();
+    bail!(
+        "no test of {} has `{only}` in its name; --only does not know the names of their files",
+        files.join(", ")
+    )
+}
+
+/// Whether a test program's `--list` has any.
+fn lists_some(listed: &str) -> bool {
+    listed.lines().any(|line| line.ends_with(": test"))
+}
+
 /// The program of a test in cargo's messages, one on each line.
 fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     const FIELD: &str = "\"executable\":\"";
@@ -281,5 +303,11 @@ mod tests {
     fn what_is_done_at_once_comes_back_in_order() {
         let work: Vec<u64> = (0..23).collect();
         assert_eq!(at_once(&work, |number| number * 2), (0..23).map(|number| number * 2).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_list_without_tests_is_known() {
+        assert!(lists_some("bait_one: test\nbait_two: test\n\n2 tests, 0 benchmarks\n"));
+        assert!(!lists_some("0 tests, 0 benchmarks\n"));
     }
 }
