@@ -4,8 +4,6 @@
 //! (`io_tlb_mem.force_bounce`, Linux 5.17). Other devices bounce what lies above the addresses that they know. The kernel says
 //! when it has copied for a device (`swiotlb_bounced`), not for whom.
 
-/// Hash of `struct device` → [`WHOLLY`] or [`PARTLY`].
-pub const BOUNCED: &str = "BOUNCED";
 /// How many devices are told apart.
 pub const BOUNCED_MAX: u32 = 64;
 

@@ -12,7 +12,7 @@ use zc_tests::machine::free_port;
 use crate::{
     bench::Bench,
     process::{self, Running},
-    setup::{Mode, Setup},
+    setup::{self, Mode, Setup},
     work::SENDFILE_BYTES,
 };
 
@@ -91,9 +91,8 @@ impl Service {
         let traced = matches!(setup, Setup::Traced(_));
         let _attached = if setup == Setup::FloorAll { Some(bench.floor.on_all_calls()?) } else { None };
         let report = bench.dir().join("service.json");
-        let zc =
-            [bench.zc(), Path::new("run -q --format json -o"), &report].map(|word| word.to_string_lossy());
-        let mut prefix: Vec<&str> = zc.iter().flat_map(|word| word.split(' ')).chain(["--"]).collect();
+        let (zc, file) = (bench.zc().to_string_lossy().into_owned(), report.to_string_lossy());
+        let mut prefix = Mode::AllCalls.words(&zc, &file);
         if !traced {
             prefix.clear();
         }
@@ -112,18 +111,10 @@ impl Service {
 
     /// What zc reports must hold what the service moved.
     fn check(self, bench: &mut Bench, path: &Path, expected: u64) -> Result<()> {
-        let report: Value = serde_json::from_slice(&fs::read(path).context("read zc's report")?)?;
-        fs::remove_file(path)?;
-        let processes = report["processes"].as_array().context("zc's report has no processes")?;
-        let rows = processes.iter().filter_map(|process| process["paths"].as_array()).flatten();
-        let wanted = |row: &&Value| [&row["path"], &row["source"], &row["destination"]] == self.row();
-        let bytes: u64 = rows.filter(wanted).filter_map(|row| row["bytes"].as_u64()).sum();
+        let report = setup::read(path, Mode::AllCalls)?;
+        let bytes = setup::bytes_of(&report, self.row())?;
         ensure!(bytes >= expected, "zc reports {bytes} bytes of {} where {expected} were moved", self.name());
-        for (name, count) in report["lost"].as_object().into_iter().flatten() {
-            if count.as_u64() != Some(0) {
-                bench.warn(format!("zc lost something in {}: {name} {count}", self.name()));
-            }
-        }
+        setup::warn_of_losses(bench, &report, self.name());
         Ok(())
     }
 }

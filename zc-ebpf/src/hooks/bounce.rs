@@ -18,7 +18,7 @@ use crate::{
     maps::SESSION,
 };
 
-/// Devices for which something was seen to bounce.
+/// Devices for which something was seen to bounce: `struct device` → [`WHOLLY`] or [`PARTLY`].
 #[map]
 static BOUNCED: HashMap<u64, u32> = HashMap::with_max_entries(BOUNCED_MAX, BPF_F_NO_PREALLOC);
 

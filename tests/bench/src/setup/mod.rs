@@ -7,7 +7,7 @@ mod zc;
 
 use anyhow::Result;
 
-pub(crate) use self::zc::Mode;
+pub(crate) use self::zc::{Mode, bytes_of, read, warn_of_losses};
 use self::{bpftrace::Script, ptrace::Tool};
 use crate::{
     bench::Bench,

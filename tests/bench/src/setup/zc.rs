@@ -31,7 +31,7 @@ impl Mode {
     }
 
     /// `zc run` with a report to a file, up to the command.
-    fn words<'a>(self, zc: &'a str, report: &'a str) -> Vec<&'a str> {
+    pub(crate) fn words<'a>(self, zc: &'a str, report: &'a str) -> Vec<&'a str> {
         let mut words = vec![zc, "run", "-q", "--format", "json", "-o", report];
         if self == Self::DataCalls {
             words.push("--no-count-calls");
@@ -48,12 +48,17 @@ pub(super) fn traced(bench: &mut Bench, mode: Mode, work: Work) -> Result<Measur
     let measured = bench.measure(&mode.words(&zc, &file), work, Pace::Usual)?;
     let report = read(&path, mode)?;
     check(&report, mode, work, &measured)?;
+    warn_of_losses(bench, &report, work.name());
+    Ok(measured)
+}
+
+/// Notes what a report says was lost.
+pub(crate) fn warn_of_losses(bench: &mut Bench, report: &Value, what: &str) {
     for (name, count) in report["lost"].as_object().into_iter().flatten() {
         if count.as_u64() != Some(0) {
-            bench.warn(format!("zc lost something in {}: {name} {count}", work.name()));
+            bench.warn(format!("zc lost something in {what}: {name} {count}"));
         }
     }
-    Ok(measured)
 }
 
 /// Measures processes beside a traced one that does nothing.
@@ -73,7 +78,7 @@ pub(super) fn beside(bench: &Bench, mode: Mode, works: &[Work]) -> Result<Vec<(W
 }
 
 /// Reads a report, which must have been made in this mode.
-fn read(path: &Path, mode: Mode) -> Result<Value> {
+pub(crate) fn read(path: &Path, mode: Mode) -> Result<Value> {
     let report: Value = serde_json::from_slice(&fs::read(path).context("read zc's report")?)?;
     fs::remove_file(path)?;
     let hooks = report["hooks"].as_array().context("zc's report has no hooks")?;
@@ -82,18 +87,30 @@ fn read(path: &Path, mode: Mode) -> Result<Value> {
     Ok(report)
 }
 
+/// The processes of a report.
+fn processes(report: &Value) -> Result<&Vec<Value>> {
+    report["processes"].as_array().context("zc's report has no processes")
+}
+
+/// Bytes of all rows with this path, source and destination.
+pub(crate) fn bytes_of(report: &Value, row: [&str; 3]) -> Result<u64> {
+    let rows = processes(report)?.iter().filter_map(|process| process["paths"].as_array()).flatten();
+    let rows = rows.filter(|it| [&it["path"], &it["source"], &it["destination"]] == row);
+    Ok(rows.filter_map(|row| row["bytes"].as_u64()).sum())
+}
+
 /// What zc reports must be what the workload did.
 fn check(report: &Value, mode: Mode, work: Work, measured: &Measured) -> Result<()> {
-    let processes = report["processes"].as_array().context("zc's report has no processes")?;
+    let processes = processes(report)?;
     let faults: u64 = processes.iter().filter_map(|process| process["page_faults"]["minor"].as_u64()).sum();
     let expected = measured.times * work.faults();
     ensure!(faults >= expected, "zc counted {faults} of {expected} page faults");
-    let (path, source, destination) = match work {
+    let row = match work {
         Work::Touch => return Ok(()),
-        Work::TouchFile => ("mmap", "file", "memory"),
-        Work::Read => ("read", "device", "memory"),
-        Work::Relay => ("read+write", "file", "file"),
-        Work::Sendfile => ("sendfile", "file", "tcp"),
+        Work::TouchFile => ["mmap", "file", "memory"],
+        Work::Read => ["read", "device", "memory"],
+        Work::Relay => ["read+write", "file", "file"],
+        Work::Sendfile => ["sendfile", "file", "tcp"],
         Work::Getppid => {
             let counted = processes.iter().filter_map(|process| process["syscalls"].as_u64()).max();
             return match (mode, counted) {
@@ -103,13 +120,10 @@ fn check(report: &Value, mode: Mode, work: Work, measured: &Measured) -> Result<
             };
         }
     };
-    let rows = processes.iter().filter_map(|process| process["paths"].as_array()).flatten();
-    let rows = rows
-        .filter(|row| row["path"] == path && row["source"] == source && row["destination"] == destination);
-    let bytes: u64 = rows.filter_map(|row| row["bytes"].as_u64()).sum();
+    let bytes = bytes_of(report, row)?;
     let expected = measured.times * work.bytes();
     // A program maps its own files, too.
     let is_right = if work == Work::TouchFile { bytes >= expected } else { bytes == expected };
-    ensure!(is_right, "zc reports {bytes} bytes of {path} where {expected} were moved");
+    ensure!(is_right, "zc reports {bytes} bytes of {} where {expected} were moved", row[0]);
     Ok(())
 }
