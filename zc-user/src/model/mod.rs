@@ -11,6 +11,7 @@ mod facts;
 pub(crate) mod fixture;
 mod flows;
 pub mod inside;
+pub mod interval;
 mod names;
 mod nullable;
 mod pages;
@@ -24,5 +25,6 @@ pub mod verdict;
 pub mod verify;
 
 pub use account::account;
+pub use interval::Interval;
 pub use report::Report;
 pub use samples::Samples;
