@@ -7,6 +7,7 @@ pub mod cli;
 pub mod collect;
 pub mod export;
 pub mod lab;
+pub mod metrics;
 pub mod model;
 pub mod probe;
 pub mod render;
