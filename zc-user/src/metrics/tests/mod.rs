@@ -1,5 +1,6 @@
 //! Intervals for tests, and what `Totals` make of them.
 
+mod document;
 mod golden;
 mod negotiate;
 mod properties;
