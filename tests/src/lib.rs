@@ -19,6 +19,7 @@ pub mod job;
 pub mod lab;
 pub mod machine;
 pub mod nginx;
+pub mod prometheus;
 pub mod report;
 pub mod session;
 pub mod wire;

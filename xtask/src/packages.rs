@@ -43,6 +43,7 @@ pub(crate) const TESTS: &[Program] = &[
     program("redis-server", "redis-server", "an event loop with a thousand connections"),
     program("redis-benchmark", "redis-tools", "its clients"),
     program("haproxy", "haproxy", "a proxy that splices"),
+    program("prometheus", "prometheus", "scrapes the metrics; its promtool checks them and the alert rules"),
 ];
 
 /// What runs other kernels.
@@ -68,7 +69,7 @@ pub(crate) const BENCH: &[Program] = &[
 ];
 
 /// Packages that would also run a service of their name from the next start of the machine on.
-const SERVICES: &[&str] = &["nginx", "redis-server", "haproxy"];
+const SERVICES: &[&str] = &["nginx", "redis-server", "haproxy", "prometheus"];
 
 /// Installs the packages of the programs that are not here. Without root it says what is missing; in CI
 /// that is an error.
