@@ -138,18 +138,17 @@ impl Prometheus {
         answer["result"].as_array().expect("series").iter().map(series).collect()
     }
 
-    /// The same of one that is a single number.
-    pub fn number(&self, expression: &str) -> Option<f64> {
-        match self.query(expression).as_slice() {
-            [] => None,
-            [one] => Some(one.value),
-            more => panic!("{expression}: {more:?}"),
-        }
+    /// Waits until an expression returns something.
+    pub fn wait_for(&self, expression: &str, what: &str) -> Vec<Series> {
+        wait_for(what, || Some(self.query(expression)).filter(|series| !series.is_empty()))
     }
 
-    /// Waits until an expression returns something.
-    pub fn wait_for(&self, expression: &str) -> Vec<Series> {
-        wait_for(expression, || Some(self.query(expression)).filter(|series| !series.is_empty()))
+    /// Why the last scrape of a target failed; empty when it did not.
+    pub fn scrape_error(&self, instance: &str) -> String {
+        let targets = self.api("targets");
+        let targets = targets["activeTargets"].as_array().expect("targets").iter();
+        let errors = targets.filter(|target| target["labels"]["instance"] == instance);
+        errors.filter_map(|target| target["lastError"].as_str()).collect()
     }
 
     /// Names of the rules that ship, each of which must have been worked out without an error.
@@ -186,7 +185,7 @@ pub fn dashboard_expressions() -> Vec<(String, String)> {
     for panel in dashboard["panels"].as_array().expect("panels") {
         for target in panel["targets"].as_array().into_iter().flatten() {
             let expression = target["expr"].as_str().expect("an expression");
-            let expression = expression.replace("$__rate_interval", "2m").replace("$__range", "2m");
+            let expression = expression.replace("$__rate_interval", "10m").replace("$__range", "10m");
             let expression = expression.replace("$instance", ".*").replace("$service", ".*");
             found.push((panel["title"].as_str().expect("a title").to_owned(), expression));
         }
