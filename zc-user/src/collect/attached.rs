@@ -34,7 +34,7 @@ fn command_line(bytes: &[u8]) -> Vec<String> {
 }
 
 /// From `proc_pid_cgroup(5)`: the path in the hierarchy version 2, when it is within what zc sees of that.
-fn cgroup(text: &str) -> Option<String> {
+pub(crate) fn cgroup(text: &str) -> Option<String> {
     let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
     (path.starts_with('/') && !path.starts_with("/..")).then(|| path.to_owned())
 }

@@ -1,7 +1,7 @@
 //! Reading the kernel's maps. Thin: what is read is made sense of in [`super::state`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd},
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use zc_common::{
     loss::Loss,
     maps::{EVENTS, LOST, ROWS, SESSION, THREADS},
-    row::{Costs, RowKey, RowValue, VALUE_CALLS_COUNTED, VALUE_FAULTS_COUNTED, VALUE_STORAGE_COUNTED},
+    row::{Costs, RowKey, VALUE_CALLS_COUNTED, VALUE_FAULTS_COUNTED, VALUE_STORAGE_COUNTED},
     session::Session as SessionValue,
     thread::Thread,
     transmission::{STREAMS, Stream, WITNESSED, Witnessed},
@@ -22,7 +22,8 @@ use zc_common::{
 };
 
 use super::{
-    attached, live,
+    attached, batch, live,
+    record::row_of,
     state::{ProcessKey, State},
 };
 use crate::{
@@ -44,10 +45,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// Reads what a session sees.
 pub struct Collector {
-    session: Session,
+    pub(super) session: Session,
+    pub(super) state: State,
     options: Options,
+    counted: Counted,
     ring: RingBuf<MapData>,
-    state: State,
     start: Timestamp,
     since: Instant,
 }
@@ -63,11 +65,18 @@ impl Collector {
     /// Begins to read.
     pub fn new(mut session: Session, options: Options) -> Result<Self, MapError> {
         let ring = session.ebpf.take_map(EVENTS).ok_or_else(|| no_map(EVENTS))?;
+        let counted = Counted {
+            switches: session.has("sched_switch"),
+            faults: session.has("page_fault_kernel"),
+            storage: session.has("block_bio_queue"),
+            received: session.has("skb_copy_datagram_iovec") && session.has("sched_switch"),
+        };
         Ok(Self {
             session,
-            options,
-            ring: RingBuf::try_from(ring)?,
             state: State::default(),
+            options,
+            counted,
+            ring: RingBuf::try_from(ring)?,
             start: Timestamp::now(),
             since: Instant::now(),
         })
@@ -101,6 +110,26 @@ impl Collector {
         }
     }
 
+    /// The same; says which rows came with it.
+    pub(super) fn drain_noting_rows(&mut self) -> HashSet<RowKey> {
+        let mut rows = HashSet::new();
+        while let Some(item) = self.ring.next() {
+            rows.extend(row_of(&item));
+            self.state.record(&item);
+        }
+        rows
+    }
+
+    /// Processes that have not ended, as far as is known.
+    pub fn alive_keys(&self) -> impl Iterator<Item = &ProcessKey> {
+        self.state.alive()
+    }
+
+    /// Processes that have ended and were not forgotten.
+    pub fn ended(&self) -> impl Iterator<Item = &ProcessKey> {
+        self.state.ended()
+    }
+
     /// How many traced processes still live.
     pub fn alive(&mut self) -> usize {
         self.state.alive().count()
@@ -120,67 +149,60 @@ impl Collector {
         self.drain();
         self.wait_for_threads()?;
         let bpf = BpfCost::read(&self.session);
-        let hooks = self.session.hooks.iter().map(HookState::report).collect();
-        let counted = Counted {
-            switches: self.session.has("sched_switch"),
-            faults: self.session.has("page_fault_kernel"),
-            storage: self.session.has("block_bio_queue"),
-            received: self.session.has("skb_copy_datagram_iovec") && self.session.has("sched_switch"),
-        };
-        let seconds = self.since.elapsed().as_secs_f64();
+        let seconds = self.since.elapsed();
         // What ends from here on is not seen any more, and nothing that was seen is seen twice.
         self.session.detach();
         self.drain();
         self.read_rows()?;
         let live_totals = self.live_totals()?;
         let lost = self.lost(&bpf)?;
-        let Self { state, start, options, .. } = self;
-        let connections_one_in = options.connections_one_in;
-        let sampling = (connections_one_in > 1).then_some(Sampling { connections_one_in });
-        let objects = state.objects.clone();
-        let processes = processes(&state);
-        Ok(Samples {
+        let state = std::mem::take(&mut self.state);
+        let mut samples = self.samples(state, live_totals, lost, &bpf, false);
+        samples.window.seconds = seconds.as_secs_f64();
+        Ok(samples)
+    }
+
+    /// What is known of the session, with this state of its rows.
+    pub(super) fn samples(
+        &self,
+        state: State,
+        live_totals: Vec<ThreadTotals>,
+        lost: BTreeMap<String, u64>,
+        bpf: &BpfCost,
+        goes_on: bool,
+    ) -> Samples {
+        let connections_one_in = self.options.connections_one_in;
+        Samples {
             host: host(),
-            window: Window { start, seconds },
-            hooks,
-            sampling,
+            window: Window { start: self.start, seconds: self.since.elapsed().as_secs_f64() },
+            hooks: self.session.hooks.iter().map(HookState::report).collect(),
+            sampling: (connections_one_in > 1).then_some(Sampling { connections_one_in }),
+            goes_on,
             lost,
             self_cost: bpf.self_cost(),
-            counted,
+            counted: self.counted,
+            objects: state.objects.clone(),
+            processes: processes(&state),
             rows: state.into_rows(),
-            objects,
-            processes,
             live_totals,
-        })
+        }
     }
 
     /// Rows of threads that live, with what they have at hand, and those that found no room in the ring.
     fn read_rows(&mut self) -> Result<(), MapError> {
-        let map = self.session.ebpf.map(ROWS).ok_or_else(|| no_map(ROWS))?;
-        let rows: HashMap<_, RowKey, RowValue> = HashMap::try_from(map)?;
-        for row in &rows {
-            let (key, value) = row?;
+        for (key, value) in batch::entries(&self.session.ebpf, ROWS)? {
             self.state.row(key, &value);
         }
-        let map = self.session.ebpf.map(THREADS).ok_or_else(|| no_map(THREADS))?;
-        let threads: HashMap<_, u32, Thread> = HashMap::try_from(map)?;
-        for thread in &threads {
-            let (tid, thread) = thread?;
+        for (tid, thread) in batch::entries::<u32, Thread>(&self.session.ebpf, THREADS)? {
             for (key, value) in thread.recent.iter().filter_map(|recent| recent.pending(&thread, tid)) {
                 self.state.row(key, &value);
             }
         }
-        let map = self.session.ebpf.map(REPORTED).ok_or_else(|| no_map(REPORTED))?;
-        let reports: HashMap<_, RowKey, Reported> = HashMap::try_from(map)?;
-        for report in &reports {
-            let (key, value) = report?;
+        for (key, value) in batch::entries::<_, Reported>(&self.session.ebpf, REPORTED)? {
             self.state.reported(&key, value);
         }
         if self.sees_transmissions() {
-            let map = self.session.ebpf.map(WITNESSED).ok_or_else(|| no_map(WITNESSED))?;
-            let witnessed: HashMap<_, RowKey, Witnessed> = HashMap::try_from(map)?;
-            for row in &witnessed {
-                let (key, value) = row?;
+            for (key, value) in batch::entries::<_, Witnessed>(&self.session.ebpf, WITNESSED)? {
                 self.state.seen(&key, &value.into());
             }
         }
@@ -188,7 +210,7 @@ impl Collector {
     }
 
     /// Whether what devices are given to send is seen. Without the ends of connections, one would be taken for another.
-    fn sees_transmissions(&self) -> bool {
+    pub(super) fn sees_transmissions(&self) -> bool {
         self.session.has("net_dev_start_xmit") && self.session.has("inet_sock_set_state")
     }
 
@@ -233,7 +255,7 @@ impl Collector {
         Ok(waiting.saturating_sub(sends.keys().flatten().count() as u64))
     }
 
-    fn live_totals(&self) -> Result<Vec<ThreadTotals>, MapError> {
+    pub(super) fn live_totals(&self) -> Result<Vec<ThreadTotals>, MapError> {
         let map = self.session.ebpf.map(THREADS).ok_or_else(|| no_map(THREADS))?;
         let threads: HashMap<_, u32, Thread> = HashMap::try_from(map)?;
         let mut flags = 0;
@@ -272,7 +294,7 @@ impl Collector {
         Ok(totals)
     }
 
-    fn lost(&self, bpf: &BpfCost) -> Result<BTreeMap<String, u64>, MapError> {
+    pub(super) fn lost(&self, bpf: &BpfCost) -> Result<BTreeMap<String, u64>, MapError> {
         let map = self.session.ebpf.map(LOST).ok_or_else(|| no_map(LOST))?;
         let counters: PerCpuArray<_, u64> = PerCpuArray::try_from(map)?;
         let mut lost = BTreeMap::new();
@@ -289,7 +311,7 @@ impl Collector {
 
 /// What the kernel knows of the runs of our programs.
 #[derive(Default)]
-struct BpfCost {
+pub(super) struct BpfCost {
     runs: Option<u64>,
     ns: Option<u64>,
     /// Runs that did not take place because the program was already running on that CPU.
@@ -297,7 +319,7 @@ struct BpfCost {
 }
 
 impl BpfCost {
-    fn read(session: &Session) -> Self {
+    pub(super) fn read(session: &Session) -> Self {
         let timed = session.is_timed();
         let mut cost = Self { runs: timed.then_some(0), ns: timed.then_some(0), missed: 0 };
         for (_, program) in session.ebpf.programs() {
@@ -340,7 +362,7 @@ fn rss_bytes() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-fn no_map(name: &str) -> MapError {
+pub(super) fn no_map(name: &str) -> MapError {
     MapError::InvalidName { name: name.to_owned() }
 }
 

@@ -1,10 +1,12 @@
 //! From the kernel's maps and ring buffer to [`Samples`](crate::model::samples::Samples).
 //!
-//! `record` and `state` are pure; `collector`, `live` and `attached` touch the machine.
+//! `record` and `state` are pure; `collector`, `look`, `batch`, `live` and `attached` touch the machine.
 
-mod attached;
+pub(crate) mod attached;
+mod batch;
 pub mod collector;
 mod live;
+mod look;
 mod name;
 mod record;
 pub mod state;

@@ -3,6 +3,7 @@
 use zc_common::{
     object::ObjectRecord,
     record::{ExecRecord, Header, ProcessRecord, RecordKind, RowRecord},
+    row::RowKey,
 };
 
 /// A record.
@@ -24,6 +25,14 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Record> {
         RecordKind::Exit => Record::Exit(read(bytes)?),
         RecordKind::Object => Record::Object(Box::new(read(bytes)?)),
     })
+}
+
+/// Which row a record is about, if it is one of a row.
+pub(super) fn row_of(bytes: &[u8]) -> Option<RowKey> {
+    match parse(bytes)? {
+        Record::Row(row) => Some(row.key),
+        _ => None,
+    }
 }
 
 /// Plain old data from its bytes; `None` when there are too few.

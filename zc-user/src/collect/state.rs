@@ -1,6 +1,6 @@
 //! What records add up to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use zc_common::{
     path::Path,
@@ -109,6 +109,29 @@ impl State {
         rows.into_iter().map(row).collect()
     }
 
+    /// What is known up to now, to add to it what is still in the kernel's maps.
+    pub(super) fn at_hand(&self) -> Self {
+        let Self { rows, seen, objects, processes, malformed } = self;
+        Self {
+            rows: rows.clone(),
+            seen: seen.clone(),
+            objects: objects.clone(),
+            processes: processes.clone(),
+            malformed: *malformed,
+        }
+    }
+
+    /// Forgets processes and what they did.
+    pub fn forget(&mut self, processes: &HashSet<ProcessKey>) {
+        let is_gone = |key: &RowKey, value: &RowValue| {
+            processes.contains(&(value.tgid, value.process_start_ns))
+                || processes.contains(&(key.tid, key.thread_start_ns))
+        };
+        self.rows.retain(|key, value| !is_gone(key, value));
+        self.seen.retain(|key, _| !processes.contains(&(key.tid, key.thread_start_ns)));
+        self.processes.retain(|key, _| !processes.contains(key));
+    }
+
     /// Takes in a process that ran before it was traced; what it has done since may have been taken in before.
     pub fn attached(&mut self, sample: ProcessSample) {
         let process = self.process((sample.pid, sample.start_ns));
@@ -125,6 +148,11 @@ impl State {
     /// Processes that have not ended, as far as is known.
     pub fn alive(&self) -> impl Iterator<Item = &ProcessKey> {
         self.processes.iter().filter(|(_, process)| process.sample.alive).map(|(key, _)| key)
+    }
+
+    /// Processes that have ended, as far as is known.
+    pub fn ended(&self) -> impl Iterator<Item = &ProcessKey> {
+        self.processes.iter().filter(|(_, process)| !process.sample.alive).map(|(key, _)| key)
     }
 
     /// Whether a process is known and has not ended.

@@ -52,7 +52,11 @@ pub fn account(samples: &Samples, tool: Tool) -> Report {
     let mut unpaired = 0;
     for ledger in ledgers.values_mut() {
         ledger.entries.are_sampled = sampling.is_some();
-        unpaired += ledger.entries.settle();
+        let short = ledger.entries.settle();
+        // What a transfer took was read a moment before the leg that it took it from, or after it: the next look will have both.
+        if !(samples.goes_on && ledger.is_alive()) {
+            unpaired += short;
+        }
     }
     let mut lost = lost.clone();
     for (name, count) in [(LOST_UNPAIRED, unpaired), (LOST_ROWS_UNKNOWN, rows_unknown)] {
@@ -132,6 +136,10 @@ impl ProcessTotals {
 }
 
 impl Ledger<'_> {
+    fn is_alive(&self) -> bool {
+        self.sample.is_none_or(|sample| sample.alive)
+    }
+
     fn process(&self, pid: u32, start_ns: u64, counted: Counted) -> Process {
         let Self { sample, entries, totals } = self;
         let rows =

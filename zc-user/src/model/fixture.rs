@@ -21,6 +21,7 @@ pub(crate) fn samples() -> Samples {
         window: Window { start: "2026-03-01T12:00:00Z".parse().unwrap(), seconds: 2.5 },
         hooks: Vec::new(),
         sampling: None,
+        goes_on: false,
         lost: BTreeMap::from([("ring_full".to_owned(), 0)]),
         self_cost: SelfCost::default(),
         counted: Counted::default(),

@@ -29,6 +29,9 @@ pub struct Samples {
     /// What was looked at in part only.
     #[serde(default)]
     pub sampling: Option<Sampling>,
+    /// The session went on while this was read, so that what it says of processes that live is not of one moment.
+    #[serde(default)]
+    pub goes_on: bool,
     /// Every counter of losses, zero or not.
     pub lost: BTreeMap<String, u64>,
     /// What zc itself cost.

@@ -1,5 +1,7 @@
 //! Sums over processes.
 
+use std::collections::HashSet;
+
 use super::{
     copies::sum_of_known,
     report::{ContextSwitches, PageFaults, Process, Report},
@@ -76,6 +78,13 @@ impl Totals {
 }
 
 impl Report {
+    /// Leaves out processes that are not wanted, and their flows.
+    pub fn keep(&mut self, is_wanted: impl Fn(&Process) -> bool) {
+        self.processes.retain(is_wanted);
+        let kept: HashSet<_> = self.processes.iter().map(|process| (process.pid, process.start_ns)).collect();
+        self.flows.retain(|flow| kept.contains(&(flow.pid, flow.start_ns)));
+    }
+
     /// Sums over all processes of the report.
     pub fn totals(&self) -> Totals {
         Totals::of(&self.processes)
