@@ -38,6 +38,11 @@ pub struct Done {
 }
 
 impl Done {
+    /// What it wrote to its standard output, which was text.
+    pub fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
     /// The exit code; a signal is an error here, as `zc` never dies of one that it can handle.
     pub fn code(&self) -> i32 {
         let Self { status, stderr, .. } = self;

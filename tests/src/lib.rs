@@ -12,6 +12,7 @@
 
 pub mod compare;
 pub mod csv;
+pub mod daemon;
 pub mod disk;
 pub mod expect;
 pub mod fixtures;

@@ -30,6 +30,7 @@ pub(crate) const TESTS: &[Program] = &[
     program("perf", "linux-perf", "a second opinion on switches and faults"),
     program("bpftrace", "bpftrace", "a second opinion on bytes and calls"),
     program("python3", "python3", "a program of another kind that uses sendfile, and reads the reports"),
+    program("jsonschema", "python3-jsonschema", "holds the daemon's answers to their description"),
     program("busybox", "busybox-static", "the user space of virtual machines"),
     program("fio", "fio", "direct and mapped input and output"),
     program("mkfs.ext4", "e2fsprogs", "a file system of our own"),

@@ -5,6 +5,7 @@
 pub mod child;
 pub mod cli;
 pub mod collect;
+pub mod daemon;
 pub mod export;
 pub mod lab;
 pub mod metrics;
@@ -12,3 +13,4 @@ pub mod model;
 pub mod probe;
 pub mod render;
 pub mod resolve;
+pub mod units;

@@ -6,7 +6,7 @@ use clap::Parser as _;
 use zc::{
     cli::{
         args::{Cli, Command},
-        check, generate, lab, run, verify,
+        check, daemon, generate, lab, report, run, verify,
     },
     lab::worker,
 };
@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         Command::Check(args) => return check::check(&args).into(),
         Command::Run(args) => return run::run(&args).into(),
         Command::Verify(args) => return verify::verify(&args).into(),
+        Command::Daemon(args) => return daemon::daemon(&args).into(),
+        Command::Report(args) => return report::report(&args).into(),
         Command::Lab(args) => return lab::lab(&args).into(),
         Command::Completions { shell } => generate::completions(shell, &mut io::stdout()),
         Command::Man { command } => generate::man(command.as_deref(), &mut io::stdout()),

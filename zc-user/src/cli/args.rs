@@ -9,11 +9,13 @@ use clap::{
 use clap_complete::Shell;
 use zc_common::maps;
 
-use super::{lab, units};
-use crate::{export, lab::rows::Row, render::view::Sort};
+use super::lab;
+use crate::{export, lab::rows::Row, render::view::Sort, units};
 
+mod daemon;
 mod verify;
 
+pub use daemon::{DaemonArgs, ReportCommandArgs};
 pub use verify::{SelectArgs, VerifyArgs, VerifyFormat};
 
 /// Version, and the commit when it is known.
@@ -35,6 +37,7 @@ Examples:
   zc run --format json -o r.json -- make
   zc verify --port 80 -- ./test     whether what it sent and received was zero-copy
   zc verify -p 812 -d 10s           the same of a process that runs already
+  zc daemon                         always on; zc report shows what it has seen
   zc lab                            the textbook's table, measured on this machine
 
 Exit codes:
@@ -80,6 +83,10 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Run a command or watch processes, and say by exit code whether their transfers were zero-copy
     Verify(Box<VerifyArgs>),
+    /// Account for chosen processes for as long as it runs, and answer who asks
+    Daemon(DaemonArgs),
+    /// Show what a running daemon has seen, or a report that was saved as JSON
+    Report(Box<ReportCommandArgs>),
     /// Run each path of the textbook on this machine, and show its numbers beside the measured ones
     Lab(LabArgs),
     /// Print a completion script for a shell
@@ -90,7 +97,7 @@ pub enum Command {
     /// Print a manual page (roff)
     Man {
         /// Of this command instead of zc as a whole
-        #[arg(value_parser = ["check", "run", "verify", "lab", "completions", "man"])]
+        #[arg(value_parser = ["check", "run", "verify", "daemon", "report", "lab", "completions", "man"])]
         command: Option<String>,
     },
 }

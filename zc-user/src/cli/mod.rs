@@ -3,10 +3,11 @@
 pub mod args;
 mod attached;
 pub mod check;
+pub mod daemon;
 pub mod generate;
 pub mod lab;
 mod output;
+pub mod report;
 pub mod run;
 mod session;
-pub mod units;
 pub mod verify;

@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 
 use super::{CapacityArgs, ColorWhen, TraceArgs, Wait};
 use crate::{
-    cli::units,
     model::verify::{Bound, Expectation, Peer, Selection, path},
+    units,
 };
 
 const EXAMPLES: &str = "\
