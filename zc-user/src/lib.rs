@@ -7,6 +7,7 @@ pub mod cli;
 pub mod collect;
 pub mod daemon;
 pub mod export;
+pub mod history;
 pub mod lab;
 pub mod metrics;
 pub mod model;

@@ -1,0 +1,205 @@
+//! Writing one Parquet file: rows are kept by column until there are enough for a row group.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parquet::{
+    basic::Compression,
+    data_type::{ByteArray, ByteArrayType, Int64Type},
+    errors::Result as ParquetResult,
+    file::{
+        metadata::KeyValue,
+        properties::WriterProperties,
+        writer::{SerializedColumnWriter, SerializedFileWriter},
+    },
+    schema::parser::parse_message_type,
+};
+
+use super::{
+    error::HistoryError,
+    files,
+    schema::{Column, SCHEMA, Table, Type},
+};
+
+/// Rows of a row group.
+const GROUP_ROWS: usize = 32 << 10;
+/// Text of a row group, each one once, in bytes.
+const GROUP_TEXT_BYTES: usize = 8 << 20;
+
+/// What a row has in a column. Times are microseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Value<'a> {
+    Absent,
+    Text(&'a str),
+    Integer(i64),
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<u32> for Value<'_> {
+    fn from(number: u32) -> Self {
+        Self::Integer(number.into())
+    }
+}
+
+impl From<i32> for Value<'_> {
+    fn from(number: i32) -> Self {
+        Self::Integer(number.into())
+    }
+}
+
+impl From<u64> for Value<'_> {
+    /// Counts and times since boot: none has 64 bits in a lifetime.
+    fn from(number: u64) -> Self {
+        Self::Integer(number.cast_signed())
+    }
+}
+
+impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Absent, Into::into)
+    }
+}
+
+/// A column of the rows that are not written yet.
+#[derive(Debug, Default)]
+struct Cells {
+    integers: Vec<i64>,
+    texts: Vec<ByteArray>,
+    /// 1 where there is a value, 0 where there is none.
+    levels: Vec<i16>,
+}
+
+/// A file that is being written.
+pub(super) struct TableWriter {
+    path: PathBuf,
+    writer: SerializedFileWriter<File>,
+    columns: Vec<(Column, Cells)>,
+    rows: usize,
+    /// The same texts come again and again: they are kept once.
+    texts: HashMap<String, ByteArray>,
+    text_bytes: usize,
+}
+
+impl TableWriter {
+    /// A new file. What a crash left of an earlier attempt makes room for it.
+    pub(super) fn create(path: &Path, table: Table) -> Result<Self, HistoryError> {
+        files::remove(path)?;
+        let file = files::create(path).map_err(HistoryError::io("create", path))?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_created_by(concat!("zc version ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_key_value_metadata(Some(vec![KeyValue::new("zc.schema".to_owned(), SCHEMA.to_owned())]))
+            .build();
+        let writer = parse_message_type(&table.message())
+            .and_then(|schema| SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties)))
+            .map_err(|source| HistoryError::Parquet { path: path.to_path_buf(), source })?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            writer,
+            columns: table.columns().map(|column| (column, Cells::default())).collect(),
+            rows: 0,
+            texts: HashMap::new(),
+            text_bytes: 0,
+        })
+    }
+
+    /// Adds a row: a value for each column, in their order.
+    pub(super) fn push<'a>(
+        &mut self,
+        values: impl IntoIterator<Item = Value<'a>>,
+    ) -> Result<(), HistoryError> {
+        let mut values = values.into_iter();
+        for (column, cells) in &mut self.columns {
+            let value = values.next().unwrap_or(Value::Absent);
+            cells.levels.push((!matches!(value, Value::Absent)).into());
+            match (column.of, value) {
+                (Type::Text, Value::Text(text)) => {
+                    let kept = self.texts.get(text).cloned().unwrap_or_else(|| {
+                        let kept = ByteArray::from(text);
+                        self.text_bytes += text.len();
+                        self.texts.insert(text.to_owned(), kept.clone());
+                        kept
+                    });
+                    cells.texts.push(kept);
+                }
+                (Type::Integer | Type::Time, Value::Integer(number)) => cells.integers.push(number),
+                (_, value) => {
+                    debug_assert!(
+                        matches!(value, Value::Absent) && !column.is_required,
+                        "{column:?} {value:?}"
+                    );
+                }
+            }
+        }
+        debug_assert!(values.next().is_none(), "a value without column");
+        self.rows += 1;
+        if self.rows >= GROUP_ROWS || self.text_bytes >= GROUP_TEXT_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), HistoryError> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        self.write_group().map_err(|source| HistoryError::Parquet { path: self.path.clone(), source })?;
+        self.rows = 0;
+        self.text_bytes = 0;
+        self.texts.clear();
+        for (_, cells) in &mut self.columns {
+            let Cells { integers, texts, levels } = cells;
+            integers.clear();
+            texts.clear();
+            levels.clear();
+        }
+        Ok(())
+    }
+
+    fn write_group(&mut self) -> ParquetResult<()> {
+        let mut group = self.writer.next_row_group()?;
+        for (column, cells) in &self.columns {
+            let Some(mut writer) = group.next_column()? else { break };
+            cells.write(*column, &mut writer)?;
+            writer.close()?;
+        }
+        group.close()?;
+        Ok(())
+    }
+
+    /// Writes what is left; when this returns, the file is whole and on the disk.
+    pub(super) fn finish(mut self) -> Result<(), HistoryError> {
+        self.flush()?;
+        let Self { path, writer, .. } = self;
+        let file =
+            writer.into_inner().map_err(|source| HistoryError::Parquet { path: path.clone(), source })?;
+        file.sync_all().map_err(HistoryError::io("write", &path))
+    }
+}
+
+impl Cells {
+    fn write(&self, column: Column, writer: &mut SerializedColumnWriter<'_>) -> ParquetResult<()> {
+        let Self { integers, texts, levels } = self;
+        let levels = (!column.is_required).then_some(levels.as_slice());
+        match column.of {
+            Type::Text => writer.typed::<ByteArrayType>().write_batch(texts, levels, None)?,
+            Type::Integer | Type::Time => writer.typed::<Int64Type>().write_batch(integers, levels, None)?,
+        };
+        Ok(())
+    }
+}
