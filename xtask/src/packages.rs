@@ -1,5 +1,11 @@
 //! Programs that tests and benchmarks start, and the Debian packages that bring them.
 
+use std::{
+    fmt,
+    path::Path,
+    process::{Command, Stdio},
+};
+
 use anyhow::{Result, bail};
 
 use crate::{
@@ -9,13 +15,48 @@ use crate::{
 
 /// A program, the package to install when it is missing, and what it is for.
 pub(crate) struct Program {
-    command: &'static str,
+    sought: Sought,
     package: &'static str,
     purpose: &'static str,
 }
 
+/// What is looked for.
+enum Sought {
+    Command(&'static str),
+    /// A module of the distribution's own Python.
+    Module(&'static str),
+}
+
 const fn program(command: &'static str, package: &'static str, purpose: &'static str) -> Program {
-    Program { command, package, purpose }
+    Program { sought: Sought::Command(command), package, purpose }
+}
+
+const fn python_module(module: &'static str, package: &'static str, purpose: &'static str) -> Program {
+    Program { sought: Sought::Module(module), package, purpose }
+}
+
+impl Sought {
+    fn is_here(&self) -> bool {
+        match self {
+            Self::Command(name) => process::find(name).is_some(),
+            Self::Module(name) => {
+                let of_distribution = Path::new("/usr/bin/python3");
+                let python = if of_distribution.exists() { of_distribution } else { Path::new("python3") };
+                let mut import = Command::new(python);
+                import.args(["-c", &format!("import {name}")]).stdin(Stdio::null()).stderr(Stdio::null());
+                import.status().is_ok_and(|status| status.success())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Sought {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(name) => f.write_str(name),
+            Self::Module(name) => write!(f, "the Python module {name}"),
+        }
+    }
 }
 
 /// What the tests start. Commands are looked for rather than packages: who has a program from elsewhere
@@ -30,7 +71,8 @@ pub(crate) const TESTS: &[Program] = &[
     program("perf", "linux-perf", "a second opinion on switches and faults"),
     program("bpftrace", "bpftrace", "a second opinion on bytes and calls"),
     program("python3", "python3", "a program of another kind that uses sendfile, and reads the reports"),
-    program("jsonschema", "python3-jsonschema", "holds the daemon's answers to their description"),
+    python_module("jsonschema", "python3-jsonschema", "holds the daemon's answers to their description"),
+    python_module("ensurepip", "python3-venv", "an environment with DuckDB, which reads the history"),
     program("busybox", "busybox-static", "the user space of virtual machines"),
     program("fio", "fio", "direct and mapped input and output"),
     program("mkfs.ext4", "e2fsprogs", "a file system of our own"),
@@ -75,13 +117,12 @@ const SERVICES: &[&str] = &["nginx", "redis-server", "haproxy", "prometheus"];
 /// Installs the packages of the programs that are not here. Without root it says what is missing; in CI
 /// that is an error.
 pub(crate) fn install_missing(programs: &[Program]) -> Result<()> {
-    let missing: Vec<&Program> =
-        programs.iter().filter(|program| process::find(program.command).is_none()).collect();
+    let missing: Vec<&Program> = programs.iter().filter(|program| !program.sought.is_here()).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    for Program { command, package: _, purpose } in &missing {
-        say(format!("{command} is missing: {purpose}"));
+    for Program { sought, package: _, purpose } in &missing {
+        say(format!("{sought} is missing: {purpose}"));
     }
     let packages: Vec<&str> = missing.iter().map(|program| program.package).collect();
     if process::is_root() && apt::is_available() {
