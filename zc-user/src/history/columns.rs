@@ -11,7 +11,10 @@ use parquet::{
     file::reader::{FileReader as _, SerializedFileReader},
 };
 
-use super::schema::{Column, Table, Type};
+use super::{
+    schema::{Column, Table, Type},
+    seal,
+};
 
 /// Rows that are in memory at a time.
 const BATCH_ROWS: usize = 4096;
@@ -46,6 +49,7 @@ fn reason(error: &ParquetError) -> Reason {
 
 impl TableReader {
     pub(super) fn new(file: File, table: Table) -> Result<Self, Reason> {
+        seal::check(&file)?;
         let file = SerializedFileReader::new(file).map_err(|error| reason(&error))?;
         let schema = file.metadata().file_metadata().schema_descr();
         let place = |name| {

@@ -73,7 +73,13 @@ pub(super) fn make_top(dir: &Path) -> Result<(), HistoryError> {
 
 /// A new file; an error when there is something of that name.
 pub(super) fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).custom_flags(NO_LINK).open(path)
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .custom_flags(NO_LINK)
+        .open(path)
 }
 
 /// The file that is locked.

@@ -48,6 +48,14 @@ fn tree(dir: &Path) -> Vec<String> {
     found
 }
 
+#[test]
+fn threads_can_have_them() {
+    fn is_send<T: Send>() {}
+    is_send::<History>();
+    is_send::<Reading>();
+    is_send::<Rolled>();
+}
+
 const SEGMENT: &str = "open/web1-5f3a9c01-2026-03-01T12.segment";
 const PATHS: &str = "parquet/paths/date=2026-03-01/hour=12/paths-web1-5f3a9c01-2026-03-01T12.parquet";
 
@@ -266,6 +274,22 @@ fn the_oldest_goes_when_there_is_too_much_and_the_open_segment_stays() {
 }
 
 #[test]
+fn a_segment_that_grows_pushes_out_what_is_old_within_the_hour() {
+    let dir = dir();
+    let limits = Limits { max_age: Duration::MAX, max_bytes: 40_000 };
+    let (mut history, _) = History::open(dir.path(), host(), limits).expect("a history");
+    append(&mut history, &[simple("12:00:10", 1), simple("13:00:00", 2)]);
+    assert_eq!(roll(&mut history, "13:00:01").removed.len(), 0);
+    let mut removed = 0;
+    for _ in 0..200 {
+        append(&mut history, &[simple("13:00:10", 3)]);
+        removed += roll(&mut history, "13:00:10").removed.len();
+    }
+    assert_eq!(removed, 4);
+    assert_eq!(all(dir.path()).len(), 201, "of the open segment nothing");
+}
+
+#[test]
 fn a_broken_file_goes_with_its_age() {
     let dir = dir();
     let limits = Limits { max_age: Duration::from_secs(3600), max_bytes: u64::MAX };
@@ -408,6 +432,32 @@ proptest! {
         let _ = roll(&mut history, "15:00:00");
         prop_assert!(!tree(dir.path()).iter().any(|name| name.ends_with(".segment")));
         prop_assert_eq!(&all(dir.path()), &intervals);
+    }
+
+    #[test]
+    fn parquet_that_was_changed_is_read_or_said_not_to_be(
+        intervals in some_intervals(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 1..5),
+    ) {
+        let dir = dir();
+        let (mut history, _) = open(dir.path());
+        append(&mut history, &intervals);
+        let files = roll(&mut history, "15:00:00").finished;
+        let mut changed = std::collections::BTreeMap::new();
+        for (file, place, byte) in changes {
+            let Some(path) = files.get(file.index(files.len().max(1))) else { continue };
+            let before = fs::read(path).expect("the file");
+            let mut bytes = before.clone();
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+            fs::write(path, &bytes).expect("the file");
+            changed.entry(path).or_insert((before, Vec::new())).1 = bytes;
+        }
+        let is_damaged = changed.values().any(|(before, after)| before != after);
+        let mut reading = read(dir.path(), Timestamp::MIN, Timestamp::MAX).expect("a history");
+        let count = reading.by_ref().count();
+        prop_assert_eq!(count < intervals.len(), is_damaged);
+        prop_assert_eq!(!reading.notices().is_empty(), is_damaged);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod retain;
 mod roll;
 mod rows;
 mod schema;
+mod seal;
 mod segment;
 mod sets;
 mod stem;
@@ -53,8 +54,16 @@ pub struct History {
     limits: Limits,
     /// What is not Parquet yet, oldest first.
     segments: Vec<Segment>,
+    /// When retention was applied last, and how much Parquet it left; `None` before.
+    retained: Option<Retained>,
     /// Held until this is dropped, or its process ends.
     _lock: File,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Retained {
+    hour: Hour,
+    parquet_bytes: u64,
 }
 
 /// What was done by [`History::roll`].
@@ -93,7 +102,7 @@ impl History {
         }
         files::sync_dir(&layout.open())?;
         segments.sort_by(|one, other| one.stem.cmp(&other.stem));
-        Ok((Self { layout, host, limits, segments, _lock: lock }, notices))
+        Ok((Self { layout, host, limits, segments, retained: None, _lock: lock }, notices))
     }
 
     /// Keeps an interval. When this returns, it is on the disk. After an error, nothing of it is kept, and the next one may succeed.
@@ -109,7 +118,9 @@ impl History {
         self.segments[index].append(&record)
     }
 
-    /// Finishes the segments of hours that are over, and removes what is too old or too much.
+    /// Finishes the segments of hours that are over, and removes what is too old or too much. Meant to be called after every interval:
+    /// as long as there is nothing to do, it costs nothing. At the end of an hour it computes for seconds when there are many processes:
+    /// not on a thread that others wait for.
     pub fn roll(&mut self, now: Timestamp) -> Rolled {
         let mut rolled = Rolled::default();
         let layout = &self.layout;
@@ -130,11 +141,24 @@ impl History {
                 }
             }
         });
-        match retain::apply(layout, self.limits, now) {
-            Ok(removed) => rolled.removed = removed,
-            Err(error) => rolled.failed.push(error),
+        if !rolled.finished.is_empty() || self.retention_is_due(now) {
+            match retain::apply(&self.layout, self.limits, now) {
+                Ok((removed, parquet_bytes)) => {
+                    rolled.removed = removed;
+                    self.retained = Some(Retained { hour: Hour::of(now), parquet_bytes });
+                }
+                Err(error) => rolled.failed.push(error),
+            }
         }
         rolled
+    }
+
+    /// Once an hour for age; for size, whenever there is too much, and anything that could be removed.
+    fn retention_is_due(&self, now: Timestamp) -> bool {
+        let Some(Retained { hour, parquet_bytes }) = self.retained else { return true };
+        let open_bytes = self.segments.iter().map(|segment| segment.good_bytes).fold(0, u64::saturating_add);
+        hour != Hour::of(now)
+            || parquet_bytes > 0 && parquet_bytes.saturating_add(open_bytes) > self.limits.max_bytes
     }
 
     /// The segment that an interval belongs to; a new one if there is none.

@@ -27,8 +27,12 @@ impl Limits {
     }
 }
 
-/// Removes what is too old or too much; returns the files.
-pub(super) fn apply(layout: &Layout, limits: Limits, now: Timestamp) -> Result<Vec<PathBuf>, HistoryError> {
+/// Removes what is too old or too much; returns the files, and the bytes of Parquet that are left.
+pub(super) fn apply(
+    layout: &Layout,
+    limits: Limits,
+    now: Timestamp,
+) -> Result<(Vec<PathBuf>, u64), HistoryError> {
     let horizon = limits.horizon(now);
     let mut removed = Vec::new();
     let mut open_bytes = 0_u64;
@@ -52,7 +56,7 @@ pub(super) fn apply(layout: &Layout, limits: Limits, now: Timestamp) -> Result<V
             remove(set, &mut removed)?;
         }
     }
-    Ok(removed)
+    Ok((removed, bytes.saturating_sub(open_bytes)))
 }
 
 /// The file without which the others do not count goes first, so that a crash leaves no part of an hour.

@@ -23,6 +23,7 @@ use super::{
     error::HistoryError,
     files,
     schema::{Column, SCHEMA, Table, Type},
+    seal,
 };
 
 /// Rows of a row group.
@@ -75,11 +76,16 @@ impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
     }
 }
 
+fn metadata(key: &str, value: &str) -> KeyValue {
+    KeyValue::new(key.to_owned(), value.to_owned())
+}
+
 /// A column of the rows that are not written yet.
 #[derive(Debug, Default)]
 struct Cells {
     integers: Vec<i64>,
-    texts: Vec<ByteArray>,
+    /// Places in [`Texts`].
+    texts: Vec<u32>,
     /// 1 where there is a value, 0 where there is none.
     levels: Vec<i16>,
 }
@@ -90,9 +96,15 @@ pub(super) struct TableWriter {
     writer: SerializedFileWriter<File>,
     columns: Vec<(Column, Cells)>,
     rows: usize,
-    /// The same texts come again and again: they are kept once.
-    texts: HashMap<String, ByteArray>,
-    text_bytes: usize,
+    texts: Texts,
+}
+
+/// The texts of a row group. The same ones come again and again: each is kept once.
+#[derive(Default)]
+struct Texts {
+    places: HashMap<String, u32>,
+    all: Vec<ByteArray>,
+    bytes: usize,
 }
 
 impl TableWriter {
@@ -103,7 +115,10 @@ impl TableWriter {
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_created_by(concat!("zc version ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_key_value_metadata(Some(vec![KeyValue::new("zc.schema".to_owned(), SCHEMA.to_owned())]))
+            .set_key_value_metadata(Some(vec![
+                metadata("zc.schema", SCHEMA),
+                metadata(seal::KEY, seal::BLANK),
+            ]))
             .build();
         let writer = parse_message_type(&table.message())
             .and_then(|schema| SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties)))
@@ -113,8 +128,7 @@ impl TableWriter {
             writer,
             columns: table.columns().map(|column| (column, Cells::default())).collect(),
             rows: 0,
-            texts: HashMap::new(),
-            text_bytes: 0,
+            texts: Texts::default(),
         })
     }
 
@@ -128,15 +142,7 @@ impl TableWriter {
             let value = values.next().unwrap_or(Value::Absent);
             cells.levels.push((!matches!(value, Value::Absent)).into());
             match (column.of, value) {
-                (Type::Text, Value::Text(text)) => {
-                    let kept = self.texts.get(text).cloned().unwrap_or_else(|| {
-                        let kept = ByteArray::from(text);
-                        self.text_bytes += text.len();
-                        self.texts.insert(text.to_owned(), kept.clone());
-                        kept
-                    });
-                    cells.texts.push(kept);
-                }
+                (Type::Text, Value::Text(text)) => cells.texts.push(self.texts.place(text)),
                 (Type::Integer | Type::Time, Value::Integer(number)) => cells.integers.push(number),
                 (_, value) => {
                     debug_assert!(
@@ -148,7 +154,7 @@ impl TableWriter {
         }
         debug_assert!(values.next().is_none(), "a value without column");
         self.rows += 1;
-        if self.rows >= GROUP_ROWS || self.text_bytes >= GROUP_TEXT_BYTES {
+        if self.rows >= GROUP_ROWS || self.texts.bytes >= GROUP_TEXT_BYTES {
             self.flush()?;
         }
         Ok(())
@@ -160,8 +166,7 @@ impl TableWriter {
         }
         self.write_group().map_err(|source| HistoryError::Parquet { path: self.path.clone(), source })?;
         self.rows = 0;
-        self.text_bytes = 0;
-        self.texts.clear();
+        self.texts = Texts::default();
         for (_, cells) in &mut self.columns {
             let Cells { integers, texts, levels } = cells;
             integers.clear();
@@ -175,7 +180,7 @@ impl TableWriter {
         let mut group = self.writer.next_row_group()?;
         for (column, cells) in &self.columns {
             let Some(mut writer) = group.next_column()? else { break };
-            cells.write(*column, &mut writer)?;
+            cells.write(*column, &self.texts, &mut writer)?;
             writer.close()?;
         }
         group.close()?;
@@ -188,16 +193,39 @@ impl TableWriter {
         let Self { path, writer, .. } = self;
         let file =
             writer.into_inner().map_err(|source| HistoryError::Parquet { path: path.clone(), source })?;
-        file.sync_all().map_err(HistoryError::io("write", &path))
+        seal::seal(&file).and_then(|()| file.sync_all()).map_err(HistoryError::io("write", &path))
+    }
+}
+
+impl Texts {
+    fn place(&mut self, text: &str) -> u32 {
+        if let Some(&place) = self.places.get(text) {
+            return place;
+        }
+        // Fewer than there are cells in a row group.
+        let place = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        self.bytes += text.len();
+        self.all.push(ByteArray::from(text));
+        self.places.insert(text.to_owned(), place);
+        place
     }
 }
 
 impl Cells {
-    fn write(&self, column: Column, writer: &mut SerializedColumnWriter<'_>) -> ParquetResult<()> {
+    fn write(
+        &self,
+        column: Column,
+        all: &Texts,
+        writer: &mut SerializedColumnWriter<'_>,
+    ) -> ParquetResult<()> {
         let Self { integers, texts, levels } = self;
         let levels = (!column.is_required).then_some(levels.as_slice());
         match column.of {
-            Type::Text => writer.typed::<ByteArrayType>().write_batch(texts, levels, None)?,
+            Type::Text => {
+                let texts: Vec<_> =
+                    texts.iter().filter_map(|&place| all.all.get(place as usize).cloned()).collect();
+                writer.typed::<ByteArrayType>().write_batch(&texts, levels, None)?
+            }
             Type::Integer | Type::Time => writer.typed::<Int64Type>().write_batch(integers, levels, None)?,
         };
         Ok(())
