@@ -67,6 +67,8 @@ pub(super) fn make_top(dir: &Path) -> Result<(), HistoryError> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(DIR_MODE);
     builder.create(dir).map_err(HistoryError::io("make the directory", dir))?;
+    // It may have been there for long, above it may be what we cannot read: only a crash right after this would show it.
+    let _ = dir.parent().map(sync_dir);
     let mode = fs::metadata(dir).map_err(HistoryError::io("look at", dir))?.permissions().mode();
     if mode & 0o002 == 0 { Ok(()) } else { Err(HistoryError::WritableByAll(dir.to_path_buf())) }
 }

@@ -1,12 +1,13 @@
 //! Intervals for tests.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
+use tempfile::TempDir;
 use zc_common::path::{Kind, Path as Way};
 
-use super::{History, Host, Limits, Notice, read};
+use super::{History, Host, Limits, Notice, Rolled, read};
 use crate::model::{
     interval::{Interval, ProcessChange, RowChange, RowName, TotalsChange, Who},
     reason::Reason,
@@ -78,6 +79,45 @@ pub(super) fn all(dir: &Path) -> Vec<Interval> {
     let intervals = reading.by_ref().map(|entry| entry.interval).collect();
     assert_eq!(reading.notices(), []);
     intervals
+}
+
+pub(super) const SEGMENT: &str = "open/web1-5f3a9c01-2026-03-01T12.segment";
+pub(super) const PATHS: &str =
+    "parquet/paths/date=2026-03-01/hour=12/paths-web1-5f3a9c01-2026-03-01T12.parquet";
+
+pub(super) fn dir() -> TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+pub(super) fn append(history: &mut History, intervals: &[Interval]) {
+    for interval in intervals {
+        history.append(interval).expect("room");
+    }
+}
+
+/// Rolls; nothing may fail or be wrong.
+pub(super) fn roll(history: &mut History, now: &str) -> Rolled {
+    let rolled = history.roll(time(now));
+    assert!(rolled.failed.is_empty() && rolled.notices.is_empty(), "{rolled:?}");
+    rolled
+}
+
+/// Every file, by its path in the directory.
+pub(super) fn tree(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut left = vec![dir.to_path_buf()];
+    while let Some(next) = left.pop() {
+        for entry in fs::read_dir(next).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                left.push(path);
+            } else {
+                found.push(path.strip_prefix(dir).expect("within").to_str().expect("UTF-8").to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
 }
 
 fn number() -> impl Strategy<Value = i64> {

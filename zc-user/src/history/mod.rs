@@ -109,6 +109,7 @@ impl History {
     pub fn append(&mut self, interval: &Interval) -> Result<(), HistoryError> {
         let stored = Stored::of(&self.host, interval);
         let record = segment::encode(&stored)?;
+        self.segments.retain(|segment| !segment.is_gone());
         let index = self.segment_of(Hour::of(stored.end))?;
         for (other, segment) in self.segments.iter_mut().enumerate() {
             if other != index {
@@ -129,6 +130,10 @@ impl History {
                 return true;
             }
             segment.close();
+            if segment.is_gone() {
+                rolled.notices.push(Notice::left_out(&segment.path, "somebody has removed it"));
+                return false;
+            }
             match roll::finish(layout, segment) {
                 Ok(finished) => {
                     rolled.finished.extend(finished.files);
@@ -235,6 +240,8 @@ fn mend(stem: Stem, path: PathBuf, notices: &mut Vec<Notice>) -> Result<Option<S
     Ok(None)
 }
 
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 #[path = "history_tests.rs"]
 mod tests;

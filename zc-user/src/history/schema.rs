@@ -25,11 +25,11 @@ pub(super) struct Column {
     pub(super) is_required: bool,
 }
 
-const fn text(name: &'static str) -> Column {
+pub(super) const fn text(name: &'static str) -> Column {
     Column { name, of: Type::Text, is_required: true }
 }
 
-const fn integer(name: &'static str) -> Column {
+pub(super) const fn integer(name: &'static str) -> Column {
     Column { name, of: Type::Integer, is_required: true }
 }
 
@@ -45,7 +45,7 @@ const fn maybe(column: Column) -> Column {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Table {
     pub(super) name: &'static str,
-    columns: &'static [Column],
+    pub(super) columns: &'static [Column],
 }
 
 /// In every table.

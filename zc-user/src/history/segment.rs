@@ -6,6 +6,7 @@
 use std::{
     fs::File,
     io::{self, BufReader, Read},
+    os::unix::fs::MetadataExt as _,
     path::PathBuf,
 };
 
@@ -204,6 +205,12 @@ impl Segment {
         };
         let appended = file.and_then(|file| self.append_to(file, record));
         appended.map_err(HistoryError::io("append to", &self.path))
+    }
+
+    /// Somebody has removed the file.
+    pub(super) fn is_gone(&self) -> bool {
+        let is_unlinked = |file: &File| file.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
+        self.file.as_ref().is_some_and(is_unlinked) || self.file.is_none() && !self.path.exists()
     }
 
     /// Closes the file; the next record opens it again.
