@@ -68,7 +68,9 @@ impl Daemon {
 
     fn config(settings: &str, dir: &Path) -> String {
         let socket = dir.join("zc.sock");
-        format!("{settings}\n[api]\nsocket = {:?}\n", socket.to_str().expect("UTF-8"))
+        let history = dir.join("history");
+        let [socket, history] = [&socket, &history].map(|path| path.to_str().expect("UTF-8"));
+        format!("{settings}\n[api]\nsocket = {socket:?}\n[history]\ndir = {history:?}\n")
     }
 
     /// Writes its configuration anew and has it read.

@@ -156,6 +156,21 @@ impl Running {
         });
     }
 
+    /// Interrupts it until it ends: bpftrace forgets a signal that comes while it attaches, though it has said that it has begun.
+    pub fn interrupt(mut self) -> Done {
+        for _ in 0..60 {
+            self.signal(libc::SIGINT);
+            for _ in 0..1000 {
+                self.ended = self.child.try_wait().expect("waiting for the child");
+                if self.ended.is_some() {
+                    return self.finish();
+                }
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        }
+        self.finish()
+    }
+
     /// Waits for the process, not for what it left behind. A hang is ended after five minutes, as a failure.
     pub fn finish(mut self) -> Done {
         drop(self.child.stdin.take());

@@ -89,8 +89,7 @@ impl Wire {
     pub fn stop(self) -> BTreeMap<u16, Sent> {
         // Acknowledgements may come a moment after what the test waited for.
         std::thread::sleep(Duration::from_millis(100));
-        self.running.signal(libc::SIGINT);
-        let done = self.running.finish();
+        let done = self.running.interrupt();
         assert!(done.status.success(), "bpftrace: {}", done.stderr);
         sums(&String::from_utf8_lossy(&done.stdout))
     }

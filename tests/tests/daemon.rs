@@ -220,7 +220,8 @@ fn one_daemon_serves_a_socket_and_one_that_was_killed_leaves_nothing_in_the_way(
     let daemon = Daemon::start(&zc, "");
     let dir = machine::temp_dir();
     let config = dir.path().join("second.toml");
-    fs::write(&config, format!("[api]\nsocket = {:?}\n", daemon.socket())).expect("a configuration");
+    fs::write(&config, format!("[history]\nenabled = false\n[api]\nsocket = {:?}\n", daemon.socket()))
+        .expect("a configuration");
     let config = config.to_str().expect("UTF-8").to_owned();
     let second = zc.job(&["daemon", "--config", &config]).finish();
     assert_eq!(second.code(), 1, "{}", second.stderr);
@@ -305,7 +306,8 @@ fn more_clients_than_there_may_be_wait_for_their_turn() {
     let dir = machine::temp_dir();
     let config = dir.path().join("zc.toml");
     let socket = dir.path().join("zc.sock");
-    fs::write(&config, format!("[api]\nsocket = {socket:?}\nclients_max = 4\n")).expect("it");
+    fs::write(&config, format!("[history]\nenabled = false\n[api]\nsocket = {socket:?}\nclients_max = 4\n"))
+        .expect("it");
     let mut running = zc.job(&["daemon", "--config", config.to_str().expect("UTF-8")]).start();
     running.wait_for_error(" ready ");
     let silent: Vec<_> = (0..9).map(|_| UnixStream::connect(&socket).expect("a connection")).collect();
@@ -361,7 +363,11 @@ fn the_service_manager_is_told_when_it_is_ready_that_it_lives_and_that_it_stops(
     let manager = std::os::unix::net::UnixDatagram::bind(dir.path().join("notify")).expect("a socket");
     manager.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
     let config = dir.path().join("zc.toml");
-    fs::write(&config, format!("[api]\nsocket = {:?}\n", dir.path().join("zc.sock"))).expect("it");
+    fs::write(
+        &config,
+        format!("[history]\nenabled = false\n[api]\nsocket = {:?}\n", dir.path().join("zc.sock")),
+    )
+    .expect("it");
     let job = zc.job(&["daemon", "--config", config.to_str().expect("UTF-8")]);
     let job = job.env("NOTIFY_SOCKET", dir.path().join("notify").to_str().expect("UTF-8"));
     let running = job.env("WATCHDOG_USEC", "400000").start();
@@ -470,7 +476,11 @@ fn loopback_has_health_alone() {
     let port = machine::free_port();
     let config = dir.path().join("zc.toml");
     let socket = dir.path().join("zc.sock");
-    fs::write(&config, format!("[api]\nsocket = {socket:?}\nlisten = \"127.0.0.1:{port}\"\n")).expect("it");
+    fs::write(
+        &config,
+        format!("[history]\nenabled = false\n[api]\nsocket = {socket:?}\nlisten = \"127.0.0.1:{port}\"\n"),
+    )
+    .expect("it");
     let mut running = zc.job(&["daemon", "--config", config.to_str().expect("UTF-8")]).start();
     running.wait_for_error(" ready ");
     let ask = |path: &str| {
@@ -484,4 +494,97 @@ fn loopback_has_health_alone() {
     assert_eq!(daemon::request(&socket, "GET", "/v1/report", "").expect("an answer").status, 200);
     running.signal(libc::SIGTERM);
     assert_eq!(running.finish().code(), 0);
+}
+
+/// What a process did is in the history while it runs, when it has ended, when the daemon was killed, and without a daemon.
+#[test]
+fn the_history_has_what_was_moved_whatever_happens_to_the_daemon() {
+    let Some(zc) = Zc::with(&[]) else { return };
+    let settings = "[account]\ninterval = \"300ms\"\nscan = \"100ms\"";
+    let mut daemon = Daemon::start(&zc, settings);
+    let mut relay = Relay::start(2, 1000);
+    let (pid, moved) = (relay.pid(), 2 * 1000 * 4096);
+    let past = |daemon: &Daemon| {
+        let answer = daemon.get("/v1/report?since=1h");
+        if answer.status == 404 { Value::Null } else { answer.json() }
+    };
+    let relayed = |report: &Value| {
+        let processes = report["processes"].as_array().cloned().unwrap_or_default();
+        processes
+            .iter()
+            .filter(|process| process["pid"] == pid)
+            .map(|process| bytes(process, &["read+write"]))
+            .sum::<u64>()
+    };
+    for turn in 1..=3 {
+        daemon.trace(pid);
+        relay.go_and_wait();
+        wait_for("the interval to be kept", || (relayed(&past(&daemon)) == turn * moved).then_some(()));
+        if turn < 3 {
+            // From here on it is accounted for anew.
+            daemon = Daemon::start_in(&zc, settings, daemon.kill());
+        }
+    }
+    let report = past(&daemon);
+    assert_eq!(
+        (&report["schema"], report["history"]["covered_seconds"].as_f64() > Some(0.5)),
+        (&"zc.report/1".into(), true)
+    );
+    let process =
+        report["processes"].as_array().expect("processes").iter().find(|process| process["pid"] == pid);
+    let row = &process.expect("the process")["paths"].as_array().expect("rows")[0];
+    assert_eq!((&row["verdict"], &row["cpu_copied_bytes"]), (&"copied".into(), &(6 * moved).into()), "{row}");
+    assert_eq!(daemon.get("/v1/health").json()["history"]["error"], Value::Null);
+    assert_eq!(daemon.get("/v1/report?since=2h&until=1h").status, 404);
+    assert_eq!(daemon.get("/v1/report?since=soon").status, 400);
+    relay.running.finish();
+    let socket = daemon.socket();
+    let shown = zc
+        .job(&["report", "--socket", socket.to_str().expect("UTF-8"), "--since", "1h", "--format", "json"])
+        .finish();
+    assert!(shown.stderr.contains(" s of history"), "{}", shown.stderr);
+    let shown: Value = serde_json::from_str(&shown.stdout_text()).expect("JSON");
+    assert_eq!(relayed(&shown), 3 * moved);
+    // Without a daemon; a directory that is none; a time of which nothing is known.
+    let dir = daemon.kill();
+    let history = dir.path().join("history");
+    let history = history.to_str().expect("UTF-8");
+    let shown = zc.job(&["report", "--history", history, "--since", "1h", "--format", "json"]).finish();
+    let shown: Value = serde_json::from_str(&shown.stdout_text()).expect("JSON");
+    assert_eq!(relayed(&shown), 3 * moved);
+    for words in [["--history", "/nonexistent", "--since", "1h"], ["--history", history, "--until", "1h"]] {
+        let refused = zc.job(&[&["report"], &words[..]].concat()).finish();
+        assert!(refused.code() == 1 && refused.stderr.starts_with("zc: "), "{}", refused.stderr);
+    }
+}
+
+/// A directory that cannot be written is said, and everything else goes on; what waits is written when it can be.
+#[test]
+fn a_history_that_cannot_be_written_is_said_and_written_later() {
+    let Some(zc) = Zc::with(&[]) else { return };
+    let dir = machine::temp_dir();
+    let history = dir.path().join("history");
+    fs::write(&history, "in the way").expect("a file");
+    let mut daemon = Daemon::start_in(&zc, "[account]\ninterval = \"200ms\"\nscan = \"100ms\"", dir);
+    let mut relay = Relay::start(1, 100);
+    daemon.trace(relay.pid());
+    relay.go_and_wait();
+    let health = wait_for("the error", || {
+        let health = daemon.get("/v1/health").json();
+        (health["history"]["waiting"].as_u64() > Some(1)).then_some(health)
+    });
+    assert_eq!(health["status"], "degraded", "{health}");
+    assert!(health["problems"].to_string().contains("history"), "{health}");
+    daemon.running().wait_for_error("history");
+    let process = daemon.process(relay.pid()).expect("the process");
+    assert_eq!(bytes(&process, &["read+write"]), 100 * 4096);
+    fs::remove_file(&history).expect("out of the way");
+    wait_for("what waits to be written", || {
+        let health = daemon.get("/v1/health").json();
+        (health["status"] == "ok" && health["history"]["waiting"] == 0).then_some(())
+    });
+    let report = daemon.get("/v1/report?since=1h").json();
+    assert_eq!(bytes(&report["processes"][0], &["read+write"]), 100 * 4096, "{report}");
+    relay.running.finish();
+    daemon.stop();
 }

@@ -47,7 +47,7 @@ fn prometheus_counts_what_programs_move_and_the_rules_work_on_a_real_daemon() {
     let socket = dir.path().join("zc.sock");
     let config = dir.path().join("zc.toml");
     let settings = format!(
-        "[account]\ninterval = \"200ms\"\nscan = \"100ms\"\n[metrics]\nservices = \"comm\"\n\
+        "[history]\nenabled = false\n[account]\ninterval = \"200ms\"\nscan = \"100ms\"\n[metrics]\nservices = \"comm\"\n\
          [api]\nsocket = {socket:?}\nlisten = \"127.0.0.1:{port}\"\n"
     );
     fs::write(&config, settings).expect("a configuration");

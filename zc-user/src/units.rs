@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use jiff::{
+    SignedDuration, Timestamp, Zoned,
+    civil::{DateTime, Time},
+};
+
 use crate::model::verify::Bound;
 
 /// Why a size or a time was not understood.
@@ -24,6 +29,11 @@ pub enum UnitError {
     /// A size that has to be within bounds.
     #[error("must be from {0} to {1}")]
     OutOfRange(&'static str, &'static str),
+    /// It is no time.
+    #[error(
+        "expected how long ago, such as 3h, or a time such as 03:10, \"2026-03-01 03:10\" or 2026-03-01T03:10:00Z"
+    )]
+    NoInstant,
     /// A number that has to be a power of two.
     #[error("must be a power of two from {0} to {1}")]
     NotPowerOfTwo(u64, u64),
@@ -73,6 +83,38 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
         }
         rest = next;
     }
+}
+
+/// A time that has passed: `3h` or `3m ago`, `03:10` (the last time that it was so late), `2026-03-01 03:10` (both by the clock of
+/// `now`), or with a time zone, as in RFC 3339.
+pub fn instant(text: &str, now: &Zoned) -> Result<Timestamp, UnitError> {
+    let text = text.trim();
+    if text == "now" {
+        return Ok(now.timestamp());
+    }
+    if let Ok(ago) = duration(text.strip_suffix("ago").unwrap_or(text).trim_end()) {
+        let ago = SignedDuration::try_from(ago).map_err(|_| UnitError::TooLarge)?;
+        return now.timestamp().checked_sub(ago).map_err(|_| UnitError::TooLarge);
+    }
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let at = |local: DateTime| {
+        local
+            .to_zoned(now.time_zone().clone())
+            .map(|zoned| zoned.timestamp())
+            .map_err(|_| UnitError::TooLarge)
+    };
+    // First, as a time of day is read from a whole date as well.
+    if let Ok(time) = text.parse::<DateTime>() {
+        return at(time);
+    }
+    let time: Time = text.parse().map_err(|_| UnitError::NoInstant)?;
+    let today = at(now.date().to_datetime(time))?;
+    if today <= now.timestamp() {
+        return Ok(today);
+    }
+    at(now.date().yesterday().map_err(|_| UnitError::TooLarge)?.to_datetime(time))
 }
 
 /// A size of the ring buffer: a power of two from a page to 1 GiB.
@@ -128,6 +170,27 @@ fn leading_number<'a>(text: &'a str, example: &'static str) -> Result<(u64, &'a 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_that_have_passed() {
+        let now: Zoned = "2026-03-01T12:00:00+01:00[Europe/Berlin]".parse().expect("a time");
+        for (text, expected) in [
+            ("now", "2026-03-01T11:00:00Z"),
+            ("3h", "2026-03-01T08:00:00Z"),
+            ("90m ago", "2026-03-01T09:30:00Z"),
+            ("03:10", "2026-03-01T02:10:00Z"),
+            ("13:00", "2026-02-28T12:00:00Z"),
+            ("2026-02-01 03:10", "2026-02-01T02:10:00Z"),
+            ("2026-02-01", "2026-01-31T23:00:00Z"),
+            ("2026-02-01T03:10:00Z", "2026-02-01T03:10:00Z"),
+            ("2026-02-01T03:10:00-05:00", "2026-02-01T08:10:00Z"),
+        ] {
+            assert_eq!(instant(text, &now).map(|time| time.to_string()), Ok(expected.to_owned()), "{text}");
+        }
+        for text in ["", "soon", "25:00", "-3h", "2026-13-01"] {
+            assert!(instant(text, &now).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn sizes_have_binary_and_decimal_units() {

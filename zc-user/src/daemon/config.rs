@@ -22,6 +22,7 @@ pub const PATH: &str = "/etc/zc/daemon.toml";
 pub const TEMPLATE: &str = include_str!("daemon.toml");
 /// Larger ones are none.
 const BYTES_MAX: u64 = 1 << 20;
+const HOUR: Duration = Duration::from_secs(3600);
 /// More series than anybody would store.
 const SERVICES_MAX: usize = 10_000;
 
@@ -76,6 +77,8 @@ pub struct Config {
     pub api: Api,
     /// What metrics are about.
     pub metrics: Metrics,
+    /// What is kept.
+    pub history: History,
     /// Sizes of what is kept in the kernel.
     pub capacity: Capacity,
     /// What is logged.
@@ -136,6 +139,33 @@ pub struct Api {
 impl Default for Api {
     fn default() -> Self {
         Self { socket: "/run/zc/zc.sock".into(), group: "zc".to_owned(), listen: None, clients_max: 64 }
+    }
+}
+
+/// What is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct History {
+    /// Whether anything is.
+    pub enabled: bool,
+    /// Where.
+    pub dir: PathBuf,
+    /// For how long.
+    #[serde(deserialize_with = "duration")]
+    pub max_age: Duration,
+    /// How much: the oldest hours are removed when there is more.
+    #[serde(deserialize_with = "size")]
+    pub max_bytes: u64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            dir: "/var/lib/zc".into(),
+            max_age: Duration::from_secs(14 * 24 * 3600),
+            max_bytes: 2 << 30,
+        }
     }
 }
 
@@ -274,9 +304,8 @@ impl Config {
         let refuse = |name, reason: &str| {
             Err(ConfigError::Value { path: path.to_owned(), name, reason: reason.to_owned() })
         };
-        let Self { account, api, capacity, metrics, .. } = self;
-        let within =
-            |duration: Duration| (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&duration);
+        let Self { account, api, capacity, metrics, history, .. } = self;
+        let within = |duration: Duration| (Duration::from_millis(100)..=HOUR).contains(&duration);
         if !within(account.interval) {
             return refuse("account.interval", "must be from 100ms to 1h");
         }
@@ -288,6 +317,12 @@ impl Config {
         }
         if !api.socket.is_absolute() {
             return refuse("api.socket", "must be an absolute path");
+        }
+        if !history.dir.is_absolute() {
+            return refuse("history.dir", "must be an absolute path");
+        }
+        if history.max_age < HOUR {
+            return refuse("history.max_age", "must be at least 1h: whole hours are kept");
         }
         if metrics.services_max > SERVICES_MAX {
             return refuse("metrics.services_max", "must be at most 10000");
@@ -321,6 +356,11 @@ impl Config {
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     units::duration(&text).map_err(|error| D::Error::custom(format_args!("{text:?}: {error}")))
+}
+
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    units::size(&text).map_err(|error| D::Error::custom(format_args!("{text:?}: {error}")))
 }
 
 #[cfg(test)]

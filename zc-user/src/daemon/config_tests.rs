@@ -30,6 +30,7 @@ fn the_template_names_every_setting() {
         ),
         ("api", &["socket", "group", "clients_max"]),
         ("capacity", &["rows_max", "objects_max", "threads_max", "ring_bytes", "pair_sets", "flows_max"]),
+        ("history", &["enabled", "dir", "max_age", "max_bytes"]),
         ("metrics", &["services", "services_max"]),
         ("log", &["level"]),
     ] {
@@ -54,6 +55,9 @@ fn what_is_wrong_is_said_with_its_place() {
         ("[account]\nsample_connections = 0\n", "sample_connections"),
         ("[api]\nsocket = \"zc.sock\"\n", "absolute"),
         ("[api]\nclients_max = 0\n", "clients_max"),
+        ("[history]\ndir = \"here\"\n", "history.dir: must be an absolute path"),
+        ("[history]\nmax_age = \"5m\"\n", "history.max_age"),
+        ("[history]\nmax_bytes = \"lots\"\n", "expected a number"),
         ("[metrics]\nservices = \"all\"\n", "unknown variant `all`"),
         ("[metrics]\nservices_max = 100000\n", "services_max"),
         ("[api]\nlisten = \"0.0.0.0:80\"\n", "loopback"),

@@ -1,6 +1,7 @@
 //! What may be asked of a running daemon, and how the answers come.
 
 use std::{
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,7 +10,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::select::{SelectError, Selection};
+use super::{
+    archive::ArchiveState,
+    select::{SelectError, Selection},
+};
 use crate::{
     metrics::Exposition,
     model::{Report, report::SelfCost},
@@ -59,6 +63,8 @@ pub struct Health {
     pub hooks_unavailable: Vec<String>,
     /// Losses of all kinds.
     pub lost: u64,
+    /// What is kept; `None` when nothing is.
+    pub history: Option<ArchiveState>,
     /// What zc itself cost since the start.
     #[serde(rename = "self")]
     pub self_cost: SelfCost,
@@ -110,16 +116,22 @@ pub enum Request {
 #[derive(Clone, Debug)]
 pub struct Handle {
     requests: mpsc::Sender<Request>,
+    history: Option<PathBuf>,
 }
 
 /// Questions that may wait; who asks more waits to ask.
 const WAITING: usize = 64;
 
 impl Handle {
-    /// A handle, and where its requests arrive.
-    pub fn new() -> (Self, mpsc::Receiver<Request>) {
+    /// A handle, and where its requests arrive. Who asks for what was before is answered from the directory of the history.
+    pub fn new(history: Option<PathBuf>) -> (Self, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(WAITING);
-        (Self { requests }, receiver)
+        (Self { requests, history }, receiver)
+    }
+
+    /// The directory of the history, if there is one.
+    pub fn history(&self) -> Option<&Path> {
+        self.history.as_deref()
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, AskError> {

@@ -79,7 +79,8 @@ pub fn run(config: Config, file: Option<PathBuf>) -> Result<(), ServeError> {
     });
     let tcp = tcp.transpose()?;
     let watch = Watch::start(&config, matcher)?;
-    let (handle, requests) = Handle::new();
+    let keep = &config.history;
+    let (handle, requests) = Handle::new(keep.enabled.then(|| keep.dir.clone()));
     let (end, ending) = watch::channel(false);
     let (again, again_receiver) = mpsc::channel(1);
     let listeners = Listeners { unix, again: again_receiver, tcp };
@@ -175,7 +176,11 @@ impl Daemon {
                 }
                 Some(request) = requests.recv() => self.answer(request),
                 Some(()) = reload.recv() => self.reload(),
-                () = one_of(terminate, interrupt, quit) => return Ok(()),
+                () = one_of(terminate, interrupt, quit) => {
+                    // What is still in the kernel's maps is kept, too.
+                    let _ = self.watch.end_interval();
+                    return Ok(());
+                }
             }
         }
     }
@@ -209,9 +214,14 @@ impl Daemon {
         let read = read.and_then(|config| Ok((config.select.matcher()?, config)));
         match read {
             Ok((matcher, config)) => {
-                let fixed = |config: &Config| (config.api.clone(), config.capacity, config.metrics.clone());
+                let fixed = |config: &Config| {
+                    let Config { api, capacity, metrics, history, .. } = config.clone();
+                    (api, capacity, metrics, history)
+                };
                 if fixed(&config) != fixed(&self.config) {
-                    tracing::warn!("[api], [capacity] or [metrics] have changed, which takes a restart");
+                    tracing::warn!(
+                        "[api], [capacity], [history] or [metrics] have changed, which takes a restart"
+                    );
                 }
                 self.config.account.interval = config.account.interval;
                 self.config.account.scan = config.account.scan;
@@ -262,7 +272,7 @@ mod tests {
 
     #[test]
     fn who_asks_a_daemon_that_has_ended_is_told() {
-        let (handle, requests) = Handle::new();
+        let (handle, requests) = Handle::new(None);
         drop(requests);
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         assert!(runtime.block_on(handle.health()).is_err());

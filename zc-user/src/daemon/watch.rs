@@ -12,13 +12,15 @@ use jiff::Timestamp;
 use zc_common::loss::Loss;
 
 use super::{
-    config::Config,
+    archive::Archive,
+    config::{self, Config},
     handle::{AskError, Health, HealthStatus, Look},
     scan::Scanner,
     select::{Matcher, Selection},
 };
 use crate::{
     collect::{collector::Collector, state::ProcessKey},
+    history::{Host, Limits},
     metrics::{Exposition, State, Totals},
     model::{
         Interval,
@@ -60,6 +62,9 @@ pub struct Watch {
     previous: Option<Arc<Look>>,
     /// Sums of all intervals.
     totals: Totals,
+    /// Begun with the first interval, when it is known which machine this is.
+    archive: Option<Archive>,
+    keep: config::History,
     /// Processes that had ended then.
     ended: HashSet<ProcessKey>,
     start: Timestamp,
@@ -103,6 +108,8 @@ impl Watch {
             latest: None,
             previous: None,
             totals: Totals::new(config.metrics.caps()),
+            archive: None,
+            keep: config.history.clone(),
             ended: HashSet::new(),
             start: Timestamp::now(),
             since: Instant::now(),
@@ -197,7 +204,7 @@ impl Watch {
 
     /// Ends an interval: what happened in it. Processes that had ended with the one before are forgotten; whatever was learned of
     /// them late is in.
-    pub fn end_interval(&mut self) -> Result<Interval, AskError> {
+    pub fn end_interval(&mut self) -> Result<(), AskError> {
         self.collector.look_for_the_living();
         let look = self.look(Duration::ZERO)?;
         let interval =
@@ -212,7 +219,25 @@ impl Watch {
         }
         self.ended = ended.difference(&old.into_iter().collect()).copied().collect();
         self.refused.retain(|pid, _| std::fs::exists(format!("/proc/{pid}")).unwrap_or(false));
-        Ok(interval)
+        self.archive(interval);
+        Ok(())
+    }
+
+    fn archive(&mut self, interval: Interval) {
+        if !self.keep.enabled {
+            return;
+        }
+        if self.archive.is_none() {
+            let host = self.previous.as_ref().map(|look| Host::this(&look.report.host)).unwrap_or_default();
+            let limits = Limits { max_age: self.keep.max_age, max_bytes: self.keep.max_bytes };
+            match Archive::start(self.keep.dir.clone(), host, limits) {
+                Ok(archive) => self.archive = Some(archive),
+                Err(error) => tracing::error!(%error, "cannot start the thread that writes the history"),
+            }
+        }
+        if let Some(archive) = &self.archive {
+            archive.append(interval);
+        }
     }
 
     /// Metrics, as of the last interval.
@@ -253,6 +278,17 @@ impl Watch {
                 "things were lost since the start: {bytes_lost}; `lost` in /v1/report says of which kind, docs/output.md what to do"
             ));
         }
+        let history = self.archive.as_ref().map(Archive::state);
+        if let Some(state) = &history {
+            problems
+                .extend(state.error.iter().map(|error| format!("the history cannot be written: {error}")));
+            if state.lost > 0 {
+                problems.push(format!(
+                    "intervals that are in no history, as they could not be written: {}",
+                    state.lost
+                ));
+            }
+        }
         let status = if problems.is_empty() { HealthStatus::Ok } else { HealthStatus::Degraded };
         let tool = Tool::this();
         Health {
@@ -272,6 +308,7 @@ impl Watch {
             hooks_attached: with(HookStatus::Attached).count() as u64,
             hooks_unavailable: with(HookStatus::Unavailable).map(|hook| hook.name.clone()).collect(),
             lost,
+            history,
             self_cost: latest.map(|report| report.self_cost).unwrap_or_default(),
         }
     }

@@ -21,7 +21,7 @@ pub fn to_vec(report: &Report, options: &Options) -> io::Result<Vec<u8>> {
 }
 
 /// Keeps the first `limit` processes and the first `limit` flows of each, and says what went.
-fn cut(report: &mut Report, limit: usize) {
+pub(crate) fn cut(report: &mut Report, limit: usize) {
     let mut omitted = report.omitted.unwrap_or_default();
     let gone = report.processes.split_off(limit.min(report.processes.len()));
     let flows = report.flows.len();

@@ -23,6 +23,8 @@ const REPORT_EXAMPLES: &str = "\
 Examples:
   zc report                         what the daemon has seen since it started
   zc report -p 812 --format json -o -
+  zc report --since 3h --until 1h   from the daemon's history
+  zc report --history /var/lib/zc   the same without a daemon
   zc report saved.json              a report that was written with --format json
 
 Exit code: 0 when there was a report, 1 when not.";
@@ -52,6 +54,15 @@ pub struct ReportCommandArgs {
     /// The daemon's socket
     #[arg(long, value_name = "SOCKET", default_value = "/run/zc/zc.sock")]
     pub socket: PathBuf,
+    /// From the history: what was moved since then, such as 3h, 03:10 or "2026-03-01 03:10"
+    #[arg(long, value_name = "TIME", conflicts_with = "file")]
+    pub since: Option<String>,
+    /// From the history: what was moved until then [default: now]
+    #[arg(long, value_name = "TIME", conflicts_with = "file")]
+    pub until: Option<String>,
+    /// Read the history in this directory, without a daemon
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "socket"])]
+    pub history: Option<PathBuf>,
     /// This process alone; may be repeated
     #[arg(short, long, value_name = "PID")]
     pub pid: Vec<u32>,

@@ -1,5 +1,6 @@
 //! HTTP/1.1 for whoever may ask: on the Unix socket everything, on loopback what says nothing of single processes.
 
+mod past;
 mod query;
 mod routes;
 mod server;

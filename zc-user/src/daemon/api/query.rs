@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use clap::ValueEnum as _;
+use jiff::{Timestamp, Zoned};
 
 use crate::{
     export::{Format, Options},
@@ -21,6 +22,10 @@ pub(super) struct Query {
     pub(super) sort: Sort,
     pub(super) format: Format,
     pub(super) age: Option<Duration>,
+    /// Of the history, from here on.
+    pub(super) since: Option<Timestamp>,
+    /// Of the history, up to here.
+    pub(super) until: Option<Timestamp>,
 }
 
 impl Query {
@@ -53,6 +58,11 @@ impl Query {
                 "max_age" => {
                     query.age = Some(units::duration(&value).map_err(|error| refuse(&error.to_string()))?);
                 }
+                "since" | "until" => {
+                    let time =
+                        units::instant(&value, &Zoned::now()).map_err(|error| refuse(&error.to_string()))?;
+                    *if name == "since" { &mut query.since } else { &mut query.until } = Some(time);
+                }
                 _ => return Err(format!("{name}: no such parameter")),
             }
         }
@@ -61,17 +71,22 @@ impl Query {
 
     /// The processes that are wanted, and their flows.
     pub(super) fn select(&self, report: &Report) -> Report {
-        let Self { pids, comms, cgroups, .. } = self;
         let mut report = report.clone();
+        self.keep(&mut report);
+        report
+    }
+
+    /// Leaves out the processes that are not wanted, and their flows.
+    pub(super) fn keep(&self, report: &mut Report) {
+        let Self { pids, comms, cgroups, .. } = self;
         if pids.is_empty() && comms.is_empty() && cgroups.is_empty() {
-            return report;
+            return;
         }
         report.keep(|process| {
             pids.contains(&process.pid)
                 || process.comm.as_ref().is_some_and(|comm| comms.contains(comm))
                 || process.cgroup.as_ref().is_some_and(|cgroup| cgroups.contains(cgroup))
         });
-        report
     }
 
     pub(super) fn options(&self) -> Options {
@@ -126,6 +141,8 @@ mod tests {
         for text in [
             "pid=x",
             "pid=-1",
+            "since=soon",
+            "until=",
             "limit=",
             "sort=up",
             "format=xml",

@@ -9,7 +9,7 @@ use hyper::{
 };
 use serde::Serialize;
 
-use super::query::Query;
+use super::{past, query::Query};
 use crate::{
     daemon::{
         handle::{AskError, Handle},
@@ -113,10 +113,10 @@ pub(super) async fn answer(handle: &Handle, peer: Peer, asked: &Asked) -> Respon
     })
 }
 
-type Answer = Result<Response<Body>, Refused>;
+pub(super) type Answer = Result<Response<Body>, Refused>;
 
 /// What is said when there is no answer.
-struct Refused {
+pub(super) struct Refused {
     status: StatusCode,
     error: String,
     /// Methods that would have been answered.
@@ -124,11 +124,11 @@ struct Refused {
 }
 
 impl Refused {
-    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
         Self { status, error: error.into(), allow: None }
     }
 
-    fn internal(error: &impl ToString) -> Self {
+    pub(super) fn internal(error: &impl ToString) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }
 }
@@ -141,7 +141,7 @@ fn with(content_type: &'static str, bytes: Bytes) -> Response<Body> {
     response
 }
 
-fn json(value: &impl Serialize) -> Answer {
+pub(super) fn json(value: &impl Serialize) -> Answer {
     serde_json::to_vec(value).map(|bytes| with(JSON, bytes.into())).map_err(|error| Refused::internal(&error))
 }
 
@@ -184,6 +184,9 @@ async fn metrics(handle: &Handle, asked: &Asked) -> Answer {
 
 async fn report(handle: &Handle, asked: &Asked) -> Answer {
     let query = query(asked)?;
+    if query.since.is_some() || query.until.is_some() {
+        return past::report(handle, &query).await;
+    }
     let look = handle.look(query.age.unwrap_or(SHARED)).await.map_err(not_now)?;
     // A table is the default of the command, not of programs.
     let format =

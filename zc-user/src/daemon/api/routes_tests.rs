@@ -34,7 +34,7 @@ fn ask(peer: Peer, method: Method, uri: &str, body: &'static str) -> (StatusCode
         Asked { method, accept, path: path.to_owned(), query, body: Bytes::from_static(body.as_bytes()) };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {
-        let (handle, mut requests) = Handle::new();
+        let (handle, mut requests) = Handle::new(None);
         let daemon = async {
             let look = Arc::new(Look { report: report(), taken: Timestamp::UNIX_EPOCH, at: Instant::now() });
             while let Some(request) = requests.recv().await {
