@@ -16,6 +16,8 @@ pub const PAIRS: &str = "PAIRS";
 pub const EVENTS: &str = "EVENTS";
 /// Array of one [`crate::session::Session`].
 pub const SESSION: &str = "SESSION";
+/// Array of one number: how often user space has asked threads to hand over their rows.
+pub const EPOCH: &str = "EPOCH";
 /// Per-CPU array of counters, indexed by [`crate::loss::Loss`].
 pub const LOST: &str = "LOST";
 

@@ -144,6 +144,11 @@ impl RowValue {
         own: Costs::NONE,
         taken: Costs::NONE,
     };
+
+    /// A row of the same process as another one, with nothing in it.
+    pub const fn of_process(row: &Self) -> Self {
+        Self { tgid: row.tgid, process_start_ns: row.process_start_ns, ..Self::NONE }
+    }
 }
 
 /// In a totals row: calls of every kind were counted, `own.calls` is valid.

@@ -59,6 +59,8 @@ pub struct Thread {
     pub sent_parts: u32,
     /// How many bytes that is.
     pub sent_bytes: u32,
+    /// The last time that the thread was asked for its rows (`EPOCH`) and has handed over all of them.
+    pub epoch: u64,
     /// What was seen inside the kernel of the call in progress.
     pub inside: Inside,
     /// Bytes that were seen to be copied out of buffers of sockets for the call in progress, before the thread was last switched
@@ -185,12 +187,13 @@ pub struct Descriptor {
 assert_layout!(Descriptor, 40, [u64, u64, u64, u32, i32, u32, u8, [u8; 3]]);
 assert_layout!(
     Thread,
-    88 + 48 + 16 + 24 + 32 + 8 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 16 + 128 + 32 * MAPPINGS,
+    88 + 48 + 16 + 24 + 8 + 32 + 8 + 32 + 40 * RECENT + 40 * DESCRIPTORS + 16 + 128 + 32 * MAPPINGS,
     [
         [u64; 11],
         Costs,
         [u64; 2],
         [u32; 6],
+        u64,
         Inside,
         u64,
         RowKey,

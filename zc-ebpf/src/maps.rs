@@ -53,12 +53,22 @@ pub(crate) static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::A
 #[map]
 pub(crate) static SESSION: Array<Session> = Array::with_max_entries(1, 0);
 
+/// How often user space has asked for rows; it alone writes it.
+#[map]
+pub(crate) static EPOCH: Array<u64> = Array::with_max_entries(1, 0);
+
+/// The number of the time between two askings for rows.
+#[inline(always)]
+pub(crate) fn epoch() -> u64 {
+    EPOCH.get(0).map_or(0, |epoch| *epoch)
+}
+
 /// Value of [`PROCESSES`], changed with atomic operations by the threads of the process.
 #[repr(C)]
 pub(crate) struct Process {
     /// Threads that have not ended.
     pub(crate) threads: u64,
-    /// Named flows.
+    /// Named flows of this epoch; the epoch's number is in the upper half.
     pub(crate) flows: u64,
     /// Requests of Linux AIO that were submitted and not reaped.
     pub(crate) aio: u64,

@@ -17,7 +17,7 @@ use crate::{
     account::{transmission, zerocopy},
     hooks::bounce,
     kernel::{Typed, fetch_add, global, typed},
-    maps::{PROCESSES, ROWS, lose},
+    maps::{PROCESSES, ROWS, epoch, lose},
     thread::CallCosts,
 };
 
@@ -163,6 +163,14 @@ pub(crate) fn settle_all(thread: *mut Thread, tid: u32) {
     }
 }
 
+/// Moves everything that waits to its rows, and keeps none of them at hand.
+#[inline(always)]
+pub(crate) fn settle_and_drop_all(thread: *mut Thread, tid: u32) {
+    settle_all(thread, tid);
+    // SAFETY: map memory, only this thread's.
+    unsafe { (*thread).recent = [Recent::NONE; RECENT] };
+}
+
 /// A global function: the verifier looks at it once, and not again at each call.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -284,6 +292,15 @@ struct Flow {
 #[map]
 static FLOWS: LruHashMap<Flow, u64> = LruHashMap::with_max_entries(8 * FLOWS_DEFAULT, 0);
 
+/// The count in [`crate::maps::Process::flows`].
+const COUNT: u64 = 0xFFFF_FFFF;
+
+/// Whether a count of flows is of the time since rows were asked for last.
+#[inline(always)]
+fn is_of_epoch(flows: u64) -> bool {
+    flows >> 32 == epoch() & COUNT
+}
+
 /// Whether the flow has a name, or its process one to give.
 #[inline(always)]
 fn may_name(flow: &Flow) -> bool {
@@ -293,7 +310,13 @@ fn may_name(flow: &Flow) -> bool {
     let Some(process) = PROCESSES.get_ptr_mut(flow.tgid) else { return false };
     // SAFETY: map memory.
     let flows = unsafe { &raw mut (*process).flows };
-    if fetch_add(flows, 1) >= u64::from(global!(CONFIG.flows_max)) {
+    // SAFETY: as above.
+    if !is_of_epoch(unsafe { *flows }) {
+        // Another thread may do the same, and a few flows count for nothing.
+        // SAFETY: as above.
+        unsafe { *flows = epoch() << 32 };
+    }
+    if fetch_add(flows, 1) & COUNT >= u64::from(global!(CONFIG.flows_max)) {
         return false;
     }
     // Without room it will count again.
@@ -315,7 +338,7 @@ pub(crate) fn has_flows_left(tgid: u32) -> bool {
         Some(process) => {
             // SAFETY: map memory.
             let flows = unsafe { (*process).flows };
-            flows < u64::from(global!(CONFIG.flows_max))
+            !is_of_epoch(flows) || flows & COUNT < u64::from(global!(CONFIG.flows_max))
         }
         None => false,
     }

@@ -10,7 +10,7 @@ use zc_common::{
 use crate::{
     arch,
     kernel::{Typed, global, pointer, typed, user_registers},
-    maps::{THREADS, lose},
+    maps::{THREADS, epoch, lose},
     process,
 };
 
@@ -93,6 +93,7 @@ pub(crate) fn remember(new: *mut Thread, task: Typed, tgid: u32) -> Option<*mut 
         (*new).process_start_ns = process_start_ns;
         (*new).memory = memory_id(tgid, process_start_ns, exec_id);
         (*new).tgid = tgid;
+        (*new).epoch = epoch();
         (*new).base = if is_attached { costs_so_far(task) } else { Costs::NONE };
         (*new).device_seen = (*new).base.device_read_bytes;
     }

@@ -19,7 +19,7 @@ pub(super) struct Boot {
 
 /// All that is tested of a kernel. About as long as each other.
 pub(super) const BOOTS: [Boot; 2] = [
-    Boot { name: "calls", checks: true, tests: &["exact"], has_network: false },
+    Boot { name: "calls", checks: true, tests: &["exact", "guest_daemon"], has_network: false },
     Boot { name: "wire", checks: false, tests: &["bait", "guest", "guest_lab"], has_network: true },
 ];
 
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn one_machine_says_which_hooks_there_are() {
         assert_eq!(BOOTS.iter().filter(|boot| boot.checks).count(), 1);
-        assert_eq!(BOOTS[0].parts(None), ["check", "exact"]);
+        assert_eq!(BOOTS[0].parts(None), ["check", "exact", "guest_daemon"]);
         assert_eq!(BOOTS[0].parts(Some("ring")), ["check"]);
         assert_eq!(BOOTS[1].parts(Some("ring")), Vec::<&str>::new());
     }

@@ -26,7 +26,8 @@ const QEMU: &str = "qemu-system-x86_64";
 
 /// A kernel that crashes or hangs says where, and ends the machine. A minute is longer than an emulated CPU is away.
 const KERNEL_OPTIONS: &str = "console=ttyS0 panic=-1 oops=panic \
-    watchdog_thresh=30 softlockup_panic=1 softlockup_all_cpu_backtrace=1 swiotlb=force";
+    watchdog_thresh=30 softlockup_panic=1 softlockup_all_cpu_backtrace=1 swiotlb=force \
+    no_timer_check";
 
 /// An error when there is nothing that runs a machine.
 pub(super) fn require_qemu() -> Result<()> {

@@ -27,7 +27,9 @@ use crate::{
     kernel::{
         Typed, address_at, alone, current, fetch_add, global, pointer, typed, typed_at, user_registers,
     },
-    maps::{EVENTS, PROCESSES, Process, ROWS, SESSION, THREADS, has, is_traced, lose, lose_many, wake_up},
+    maps::{
+        EVENTS, PROCESSES, Process, ROWS, SESSION, THREADS, epoch, has, is_traced, lose, lose_many, wake_up,
+    },
     object, page_table, process, row, thread,
 };
 
@@ -455,6 +457,29 @@ fn send_rows(thread: *mut Thread) {
     unsafe { bpf_loop(ROWS_MAX, send_next as *mut c_void, (&raw mut next).cast(), 0) };
 }
 
+/// Rows that are handed over at one switch: the scheduler waits.
+const ROWS_AT_ONCE: u32 = 32;
+
+/// Hands over rows of a thread that blocks, when user space has asked for them since the last time. They are records from then on, and
+/// the thread begins new ones. Never where a thread was preempted: from Linux 7.0 on that can be within a program that adds to a row.
+#[inline(always)]
+pub(super) fn hand_over(thread: *mut Thread, tid: u32) {
+    let now = epoch();
+    // SAFETY: map memory, and its thread does nothing else now.
+    let thread = unsafe { &mut *thread };
+    if thread.epoch == now {
+        return;
+    }
+    row::settle_and_drop_all(thread, tid);
+    let mut next = thread.rows;
+    // SAFETY: `send_next` has the signature of a callback, and `next` outlives the loop.
+    unsafe { bpf_loop(ROWS_AT_ONCE, send_next as *mut c_void, (&raw mut next).cast(), 0) };
+    thread.rows = next;
+    if next.tid == 0 {
+        thread.epoch = now;
+    }
+}
+
 #[inline(never)]
 extern "C" fn send_next(_index: u32, next: *mut RowKey) -> i64 {
     // SAFETY: `send_rows` passes its own.
@@ -463,7 +488,10 @@ extern "C" fn send_next(_index: u32, next: *mut RowKey) -> i64 {
         return 1;
     }
     let key = *next;
-    let Some(row) = ROWS.get_ptr(&key) else { return 1 };
+    let Some(row) = ROWS.get_ptr(&key) else {
+        next.tid = 0;
+        return 1;
+    };
     // SAFETY: map memory.
     *next = unsafe { (*row).next };
     send_row(&key);

@@ -37,26 +37,26 @@ pub(crate) fn zc_sched_switch(ctx: BtfTracePointContext) -> i32 {
     received::keep(task);
     let preempted = ctx.arg::<u64>(0) & 0xFF != 0;
     let voluntary = !preempted && state != 0;
-    if let Some(thread) = thread::touch(task) {
-        // SAFETY: map memory, and its thread does nothing else now.
-        unsafe {
+    let touched = thread::touch(task);
+    let Some(thread) = touched.or_else(|| thread::find(task)) else { return 0 };
+    // SAFETY: map memory, and its thread does nothing else now.
+    unsafe {
+        if touched.is_some() {
             if voluntary {
                 (*thread).call_voluntary += 1;
             } else {
                 (*thread).call_involuntary += 1;
             }
-        }
-    } else if let Some(thread) = thread::find(task)
-        && fault::in_progress(thread, task)
-    {
-        // SAFETY: as above.
-        unsafe {
+        } else if fault::in_progress(thread, task) {
             if voluntary {
                 (*thread).fault.voluntary += 1;
             } else {
                 (*thread).fault.involuntary += 1;
             }
         }
+    }
+    if voluntary {
+        process::hand_over(thread, typed!(task, task_pid));
     }
     0
 }

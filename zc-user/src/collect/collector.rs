@@ -25,6 +25,7 @@ use super::{
     attached, batch, live,
     record::row_of,
     state::{ProcessKey, State},
+    sweep::Ages,
 };
 use crate::{
     model::{
@@ -49,6 +50,8 @@ pub struct Collector {
     pub(super) state: State,
     options: Options,
     counted: Counted,
+    pub(super) ages: Ages,
+    pub(super) epoch: u64,
     ring: RingBuf<MapData>,
     start: Timestamp,
     since: Instant,
@@ -76,6 +79,8 @@ impl Collector {
             state: State::default(),
             options,
             counted,
+            ages: Ages::default(),
+            epoch: 0,
             ring: RingBuf::try_from(ring)?,
             start: Timestamp::now(),
             since: Instant::now(),

@@ -64,15 +64,16 @@ impl Collector {
         self.remove(ROWS, |_: &RowKey, row: &RowValue| gone.contains(&(row.tgid, row.process_start_ns)))?;
         let belongs = |key: &RowKey| gone.contains(&(key.tid, key.thread_start_ns));
         self.remove(REPORTED, |key: &RowKey, _: &Reported| belongs(key))?;
-        self.remove(WITNESSED, |key: &RowKey, _: &Witnessed| belongs(key))
+        self.remove(WITNESSED, |key: &RowKey, _: &Witnessed| belongs(key))?;
+        Ok(())
     }
 
-    /// Takes entries out of a map.
-    fn remove<V: aya::Pod>(
+    /// Takes entries out of a map; returns them.
+    pub(super) fn remove<V: aya::Pod>(
         &mut self,
         name: &str,
         is_gone: impl Fn(&RowKey, &V) -> bool,
-    ) -> Result<(), MapError> {
+    ) -> Result<Vec<(RowKey, V)>, MapError> {
         let mut entries = batch::entries::<RowKey, V>(&self.session.ebpf, name)?;
         entries.retain(|(key, value)| is_gone(key, value));
         let map = self.session.ebpf.map_mut(name).ok_or_else(|| no_map(name))?;
@@ -81,7 +82,7 @@ impl Collector {
             // That it is gone is what was wanted.
             let _ = map.remove(key);
         }
-        Ok(())
+        Ok(entries)
     }
 
     /// All rows of the map, with what their threads still keep at hand.

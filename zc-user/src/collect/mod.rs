@@ -1,6 +1,6 @@
 //! From the kernel's maps and ring buffer to [`Samples`](crate::model::samples::Samples).
 //!
-//! `record` and `state` are pure; `collector`, `look`, `batch`, `live` and `attached` touch the machine.
+//! `record` and `state` are pure; `collector`, `look`, `sweep`, `batch`, `live` and `attached` touch the machine.
 
 pub(crate) mod attached;
 mod batch;
@@ -10,3 +10,4 @@ mod look;
 mod name;
 mod record;
 pub mod state;
+mod sweep;

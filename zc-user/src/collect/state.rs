@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use zc_common::{
     path::Path,
     record::{ARGS_BYTES, ExecRecord, ProcessRecord},
-    row::{RowKey, RowValue},
+    row::{RowKey, RowValue, THROUGH_UNNAMED},
     zerocopy::Reported,
 };
 
@@ -44,6 +44,8 @@ pub struct State {
     pub objects: HashMap<u32, ObjectSample>,
     /// Processes that were traced.
     pub processes: HashMap<ProcessKey, Tracked>,
+    /// No id up to this one stands for anything that is not in `objects`: it was forgotten.
+    forgotten_up_to: u32,
     /// Records that were none.
     pub malformed: u64,
 }
@@ -63,6 +65,38 @@ impl State {
         }
     }
 
+    /// The key of a row without ids that were forgotten.
+    fn known_key(&self, key: &RowKey) -> RowKey {
+        let is_forgotten = |id: u32| id != 0 && id <= self.forgotten_up_to && !self.objects.contains_key(&id);
+        let known = |id| if is_forgotten(id) { 0 } else { id };
+        RowKey {
+            source: known(key.source),
+            destination: known(key.destination),
+            // A pipe without a name is not the same as none.
+            through: if is_forgotten(key.through) { THROUGH_UNNAMED } else { key.through },
+            ..*key
+        }
+    }
+
+    /// Whether a row has an id that was forgotten.
+    pub(super) fn is_forgotten(&self, key: &RowKey) -> bool {
+        self.known_key(key) != *key
+    }
+
+    /// Forgets what these ids stand for. Rows that have one of them are from then on those of their path and kinds.
+    pub(super) fn forget_names(&mut self, old: &HashSet<u32>) {
+        self.objects.retain(|id, _| !old.contains(id));
+        self.forgotten_up_to = old.iter().copied().max().unwrap_or(0).max(self.forgotten_up_to);
+        for (key, value) in std::mem::take(&mut self.rows) {
+            let known = self.known_key(&key);
+            add_row(self.rows.entry(known).or_insert_with(|| RowValue::of_process(&value)), &value);
+        }
+        for (key, seen) in std::mem::take(&mut self.seen) {
+            let known = self.known_key(&key);
+            self.seen.entry(known).or_default().add(&seen);
+        }
+    }
+
     /// Takes in a row, adding up those of the threads of a process.
     pub fn row(&mut self, key: RowKey, value: &RowValue) {
         let is_totals = key.path == Path::Thread as u8;
@@ -71,27 +105,16 @@ impl State {
             // The totals of threads that ended stay apart from those of the first thread, which may still
             // live: no thread starts at the complement of a time.
             thread_start_ns: if is_totals { !value.process_start_ns } else { value.process_start_ns },
-            ..key
+            ..self.known_key(&key)
         };
-        let sum = self.rows.entry(key).or_insert_with(|| RowValue {
-            tgid: value.tgid,
-            process_start_ns: value.process_start_ns,
-            ..RowValue::default()
-        });
-        sum.flags |= value.flags;
-        sum.bytes += value.bytes;
-        sum.copied += value.copied;
-        sum.by_reference += value.by_reference;
-        sum.transfers += value.transfers;
-        sum.own.add(&value.own);
-        sum.taken.add(&value.taken);
+        add_row(self.rows.entry(key).or_insert_with(|| RowValue::of_process(value)), value);
         self.process((value.tgid, value.process_start_ns));
     }
 
     /// Takes in what was reported on the sends of a row.
     pub fn reported(&mut self, key: &RowKey, reported: Reported) {
         // A row that was lost is counted as that.
-        if let Some(sum) = self.rows.get_mut(key) {
+        if let Some(sum) = self.rows.get_mut(&self.known_key(key)) {
             sum.copied += reported.copied;
             sum.by_reference += reported.by_reference;
         }
@@ -99,7 +122,7 @@ impl State {
 
     /// Takes in what was seen of the bytes of a row when they left.
     pub fn seen(&mut self, key: &RowKey, seen: &Seen) {
-        self.seen.entry(*key).or_default().add(seen);
+        self.seen.entry(self.known_key(key)).or_default().add(seen);
     }
 
     /// All rows.
@@ -111,12 +134,13 @@ impl State {
 
     /// What is known up to now, to add to it what is still in the kernel's maps.
     pub(super) fn at_hand(&self) -> Self {
-        let Self { rows, seen, objects, processes, malformed } = self;
+        let Self { rows, seen, objects, processes, forgotten_up_to, malformed } = self;
         Self {
             rows: rows.clone(),
             seen: seen.clone(),
             objects: objects.clone(),
             processes: processes.clone(),
+            forgotten_up_to: *forgotten_up_to,
             malformed: *malformed,
         }
     }
@@ -209,6 +233,17 @@ impl State {
         process.sample.alive = false;
         process.sample.exit_code = Some(exit_code(record.exit_code));
     }
+}
+
+/// Adds a row to another one.
+fn add_row(sum: &mut RowValue, value: &RowValue) {
+    sum.flags |= value.flags;
+    sum.bytes += value.bytes;
+    sum.copied += value.copied;
+    sum.by_reference += value.by_reference;
+    sum.transfers += value.transfers;
+    sum.own.add(&value.own);
+    sum.taken.add(&value.taken);
 }
 
 /// The exit code that a shell would show, from the encoding of wait(2).

@@ -39,6 +39,9 @@ const ENDED_MAX: usize = 4096;
 /// Losses after which all bytes are still there.
 const NAMES_ALONE: [Loss; 2] = [Loss::FlowsOverflow, Loss::ObjectsFull];
 
+/// Threads are asked for their rows at the end of every so many intervals.
+const INTERVALS_OF_SWEEP: u64 = 4;
+
 /// Why the daemon cannot begin.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
@@ -70,6 +73,7 @@ pub struct Watch {
     start: Timestamp,
     since: Instant,
     looks: u64,
+    intervals: u64,
     look_time: Duration,
     processes_ended: u64,
     /// Why processes that are chosen are not accounted for, by id.
@@ -114,6 +118,7 @@ impl Watch {
             start: Timestamp::now(),
             since: Instant::now(),
             looks: 0,
+            intervals: 0,
             look_time: Duration::ZERO,
             processes_ended: 0,
             refused: HashMap::new(),
@@ -219,6 +224,12 @@ impl Watch {
         }
         self.ended = ended.difference(&old.into_iter().collect()).copied().collect();
         self.refused.retain(|pid, _| std::fs::exists(format!("/proc/{pid}")).unwrap_or(false));
+        self.intervals += 1;
+        if self.intervals.is_multiple_of(INTERVALS_OF_SWEEP)
+            && let Err(error) = self.collector.sweep()
+        {
+            tracing::warn!(%error, "cannot ask for rows");
+        }
         self.archive(interval);
         Ok(())
     }

@@ -130,3 +130,100 @@ fn a_process_that_ran_before_is_known_by_what_was_read_of_it_until_it_execs() {
     state.exec(&exec);
     assert_eq!(state.processes[&(3, 20)].sample.exe, None);
 }
+
+mod forgotten {
+    use std::collections::{BTreeMap, HashSet};
+
+    use proptest::prelude::*;
+    use zc_common::path::Kind;
+
+    use super::*;
+    use crate::model::{Samples, account, fixture, report::Tool, samples::ObjectSample};
+
+    fn object() -> ObjectSample {
+        ObjectSample {
+            kind: Kind::File,
+            device: 0,
+            inode: 1,
+            generation: 0,
+            deleted: false,
+            name: None,
+            local: None,
+        }
+    }
+
+    /// Reads of files, of which some were paired with writes to others, as the kernel side has them: a transfer's read is in a leg, too.
+    fn put(state: &mut State, source: u32, destination: u32, read: u64, written: u64) {
+        let (mut key, mut value) = row(1, 1, Path::Read, read);
+        (key.source_kind, key.source) = (Kind::File as u8, source);
+        (key.destination_kind, value.transfers, value.own.calls) = (Kind::Memory as u8, 2, 2);
+        state.row(key, &value);
+        let (mut key, mut value) = row(1, 1, Path::ReadWrite, written);
+        (key.source_kind, key.source) = (Kind::File as u8, source);
+        (key.destination_kind, key.destination) = (Kind::File as u8, destination);
+        (value.transfers, value.taken.calls) = (1, 1);
+        state.row(key, &value);
+    }
+
+    /// Bytes, copies and calls by path, and how many legs were short.
+    fn sums(state: &State) -> (BTreeMap<String, [u64; 5]>, u64) {
+        let state = state.at_hand();
+        let samples =
+            Samples { objects: state.objects.clone(), rows: state.into_rows(), ..fixture::samples() };
+        let report = account(&samples, Tool { version: String::new(), commit: None });
+        let mut sums = BTreeMap::<String, [u64; 5]>::new();
+        for row in report.processes.iter().flat_map(|process| &process.paths) {
+            let figures = &row.figures;
+            let sum = sums.entry(format!("{:?} {:?}", row.path, row.figures.verdict)).or_default();
+            let copied = figures.cpu_copied_bytes.unwrap_or(0);
+            let more = [figures.bytes, copied, figures.unknown_bytes, figures.syscalls, figures.transfers];
+            for (sum, more) in sum.iter_mut().zip(more) {
+                *sum += more;
+            }
+        }
+        (sums, report.lost["unpaired"])
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn sums_by_path_stay_what_they_are(
+            transfers in prop::collection::vec((1..6_u32, 6..9_u32, 1..1000_u64, 0..100_u64), 1..20),
+            old in prop::collection::hash_set(1..9_u32, 0..9),
+            cut in 0..20_usize,
+        ) {
+            let mut state = State::default();
+            let mut all = State::default();
+            for id in 1..9 {
+                state.objects.insert(id, object());
+                all.objects.insert(id, object());
+            }
+            for (index, &(source, destination, read, unpaired)) in transfers.iter().enumerate() {
+                if index == cut {
+                    state.forget_names(&old);
+                }
+                put(&mut state, source, destination, read + unpaired, read);
+                put(&mut all, source, destination, read + unpaired, read);
+            }
+            state.forget_names(&old);
+            prop_assert_eq!(sums(&state), sums(&all));
+            let forgotten: HashSet<_> = state.rows.keys().flat_map(|key| [key.source, key.destination]).filter(|id| old.contains(id)).collect();
+            prop_assert!(forgotten.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_pipe_that_is_forgotten_is_still_a_pipe_and_new_ids_are_not_forgotten() {
+        let mut state = State::default();
+        state.objects.insert(3, object());
+        state.objects.insert(4, object());
+        state.forget_names(&HashSet::from([4]));
+        let key = RowKey { source: 3, destination: 4, through: 4, ..RowKey::default() };
+        let known = state.known_key(&key);
+        assert_eq!((known.source, known.destination, known.through), (3, 0, THROUGH_UNNAMED));
+        let new = RowKey { source: 5, through: THROUGH_UNNAMED, ..RowKey::default() };
+        assert_eq!(state.known_key(&new), new);
+        assert!(state.is_forgotten(&key) && !state.is_forgotten(&new));
+    }
+}
