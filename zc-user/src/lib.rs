@@ -14,4 +14,5 @@ pub mod model;
 pub mod probe;
 pub mod render;
 pub mod resolve;
+pub mod top;
 pub mod units;

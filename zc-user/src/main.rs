@@ -6,7 +6,7 @@ use clap::Parser as _;
 use zc::{
     cli::{
         args::{Cli, Command},
-        check, daemon, generate, lab, report, run, verify,
+        check, daemon, generate, lab, report, run, top, verify,
     },
     lab::worker,
 };
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Run(args) => return run::run(&args).into(),
         Command::Verify(args) => return verify::verify(&args).into(),
         Command::Daemon(args) => return daemon::daemon(&args).into(),
+        Command::Top(args) => return top::top(&args).into(),
         Command::Report(args) => return report::report(&args).into(),
         Command::Lab(args) => return lab::lab(&args).into(),
         Command::Completions { shell } => generate::completions(shell, &mut io::stdout()),

@@ -26,7 +26,7 @@ pub enum UnitError {
     /// It does not fit.
     #[error("too large")]
     TooLarge,
-    /// A size that has to be within bounds.
+    /// A size or a time that has to be within bounds.
     #[error("must be from {0} to {1}")]
     OutOfRange(&'static str, &'static str),
     /// It is no time.
@@ -115,6 +115,13 @@ pub fn instant(text: &str, now: &Zoned) -> Result<Timestamp, UnitError> {
         return Ok(today);
     }
     at(now.date().yesterday().map_err(|_| UnitError::TooLarge)?.to_datetime(time))
+}
+
+/// A time between two looks: from a tenth of a second to an hour.
+pub fn interval(text: &str) -> Result<Duration, UnitError> {
+    let duration = duration(text)?;
+    let (low, high) = (Duration::from_millis(100), Duration::from_secs(3600));
+    if (low..=high).contains(&duration) { Ok(duration) } else { Err(UnitError::OutOfRange("100ms", "1h")) }
 }
 
 /// A size of the ring buffer: a power of two from a page to 1 GiB.
@@ -234,6 +241,15 @@ mod tests {
         assert!(matches!(duration("3 m"), Err(UnitError::UnknownUnit { .. })));
         assert_eq!(duration("m"), Err(UnitError::NoNumber("3m")));
         assert_eq!(duration("99999999999999999d"), Err(UnitError::TooLarge));
+    }
+
+    #[test]
+    fn times_between_looks_have_bounds() {
+        assert_eq!(interval("1"), Ok(Duration::from_secs(1)));
+        assert_eq!(interval("1h"), Ok(Duration::from_secs(3600)));
+        for text in ["0", "99ms", "61m"] {
+            assert_eq!(interval(text), Err(UnitError::OutOfRange("100ms", "1h")), "{text}");
+        }
     }
 
     #[test]

@@ -13,9 +13,11 @@ use super::lab;
 use crate::{export, lab::rows::Row, render::view::Sort, units};
 
 mod daemon;
+mod top;
 mod verify;
 
 pub use daemon::{DaemonArgs, ReportCommandArgs};
+pub use top::{TopArgs, TopFormat};
 pub use verify::{SelectArgs, VerifyArgs, VerifyFormat};
 
 /// Version, and the commit when it is known.
@@ -37,6 +39,7 @@ Examples:
   zc run --format json -o r.json -- make
   zc verify --port 80 -- ./test     whether what it sent and received was zero-copy
   zc verify -p 812 -d 10s           the same of a process that runs already
+  zc top -p 812                     what it moves, every two seconds
   zc daemon                         always on; zc report shows what it has seen
   zc lab                            the textbook's table, measured on this machine
 
@@ -85,6 +88,8 @@ pub enum Command {
     Verify(Box<VerifyArgs>),
     /// Account for chosen processes for as long as it runs, and answer who asks
     Daemon(DaemonArgs),
+    /// Show again and again what processes move, as rates, by process and path
+    Top(Box<TopArgs>),
     /// Show what a running daemon has seen, or a report that was saved as JSON
     Report(Box<ReportCommandArgs>),
     /// Run each path of the textbook on this machine, and show its numbers beside the measured ones
@@ -97,7 +102,7 @@ pub enum Command {
     /// Print a manual page (roff)
     Man {
         /// Of this command instead of zc as a whole
-        #[arg(value_parser = ["check", "run", "verify", "daemon", "report", "lab", "completions", "man"])]
+        #[arg(value_parser = ["check", "run", "verify", "daemon", "top", "report", "lab", "completions", "man"])]
         command: Option<String>,
     },
 }

@@ -10,4 +10,5 @@ mod output;
 pub mod report;
 pub mod run;
 mod session;
+pub mod top;
 pub mod verify;

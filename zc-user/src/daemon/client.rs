@@ -49,13 +49,16 @@ pub enum ClientError {
 pub fn get(socket: &Path, path: &str) -> Result<Bytes, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| ClientError::NoDaemon { socket: socket.to_owned(), source })?;
-    runtime.block_on(async {
-        let strange = |message: String| ClientError::Strange { socket: socket.to_owned(), message };
-        match time::timeout(TIME, ask(socket, path)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(strange(format!("no answer in {} seconds", TIME.as_secs()))),
-        }
-    })
+    runtime.block_on(fetch(socket, path))
+}
+
+/// The same for who has an event loop.
+pub async fn fetch(socket: &Path, path: &str) -> Result<Bytes, ClientError> {
+    let strange = |message: String| ClientError::Strange { socket: socket.to_owned(), message };
+    match time::timeout(TIME, ask(socket, path)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(strange(format!("no answer in {} seconds", TIME.as_secs()))),
+    }
 }
 
 async fn ask(socket: &Path, path: &str) -> Result<Bytes, ClientError> {

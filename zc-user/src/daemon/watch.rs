@@ -137,6 +137,16 @@ impl Watch {
         self.collector.ended().count() > ENDED_MAX + self.ended.len()
     }
 
+    /// Processes that are traced and have not ended.
+    pub fn alive(&mut self) -> u64 {
+        self.collector.alive() as u64
+    }
+
+    /// Why processes that are chosen are not accounted for; of several reasons one.
+    pub fn refusal(&self) -> Option<&str> {
+        self.attach_error.as_deref().or_else(|| self.refused.values().next().map(String::as_str))
+    }
+
     /// What is chosen.
     pub fn selection(&self) -> &Selection {
         self.matcher.selection()

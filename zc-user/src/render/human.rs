@@ -75,6 +75,16 @@ pub fn keep_end(text: &str, columns: usize, mark: &str) -> String {
     format!("{mark}{}", &text[start..])
 }
 
+/// The text, as much of it from its beginning as there are `columns` for.
+pub fn keep_start(text: &str, columns: usize) -> String {
+    let mut taken = 0;
+    let fits = |character: &char| {
+        taken += character.width().unwrap_or(0);
+        taken <= columns
+    };
+    text.chars().take_while(fits).collect()
+}
+
 /// Lines of at most `columns`, broken at spaces; from the second on they begin with `indent`.
 pub fn wrap(text: &str, columns: usize, indent: &str) -> String {
     let mut lines = String::new();
@@ -148,5 +158,6 @@ mod tests {
         assert_eq!(keep_end("/srv/data/file.bin", 18, "…"), "/srv/data/file.bin");
         assert_eq!(keep_end("/srv/data/file.bin", 9, "…"), "…file.bin");
         assert_eq!(keep_end("数数数", 4, "…"), "…数");
+        assert_eq!((keep_start("数数数", 5), keep_start("ab", 5)), ("数数".to_owned(), "ab".to_owned()));
     }
 }

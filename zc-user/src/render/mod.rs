@@ -3,8 +3,8 @@
 mod grid;
 pub mod human;
 pub mod lab;
-mod notes;
-mod paint;
+pub(crate) mod notes;
+pub(crate) mod paint;
 pub mod table;
 pub mod verify;
 pub mod view;

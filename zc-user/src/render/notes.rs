@@ -56,7 +56,7 @@ pub(super) fn lost(report: &Report, paint: Paint) -> String {
 }
 
 /// The same of the counters alone.
-pub(super) fn loss_list(lost: &BTreeMap<String, u64>, paint: Paint) -> String {
+pub(crate) fn loss_list(lost: &BTreeMap<String, u64>, paint: Paint) -> String {
     let counters: Vec<_> = lost.iter().filter(|(_, count)| **count > 0).collect();
     if counters.is_empty() {
         return "lost: nothing".to_owned();

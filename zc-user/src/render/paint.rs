@@ -9,24 +9,24 @@ use crate::{
 
 /// Puts styles around text, if it may.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Paint {
-    pub(super) on: bool,
+pub(crate) struct Paint {
+    pub(crate) on: bool,
 }
 
 impl Paint {
-    pub(super) fn heading(self, text: &str) -> String {
+    pub(crate) fn heading(self, text: &str) -> String {
         self.with(Style::new().bold(), text)
     }
 
-    pub(super) fn quiet(self, text: &str) -> String {
+    pub(crate) fn quiet(self, text: &str) -> String {
         self.with(Style::new().dimmed(), text)
     }
 
-    pub(super) fn alarm(self, text: &str) -> String {
+    pub(crate) fn alarm(self, text: &str) -> String {
         self.with(AnsiColor::Red.on_default(), text)
     }
 
-    pub(super) fn verdict(self, verdict: Verdict, text: &str) -> String {
+    pub(crate) fn verdict(self, verdict: Verdict, text: &str) -> String {
         let style = match verdict {
             Verdict::ZeroCopy => AnsiColor::Green.on_default(),
             Verdict::Copied | Verdict::Mixed => AnsiColor::Yellow.on_default(),
@@ -35,7 +35,7 @@ impl Paint {
         self.with(style, text)
     }
 
-    pub(super) fn answer(self, outcome: Outcome, text: &str) -> String {
+    pub(crate) fn answer(self, outcome: Outcome, text: &str) -> String {
         let style = match outcome {
             Outcome::Holds => AnsiColor::Green.on_default(),
             Outcome::DoesNotHold => AnsiColor::Red.on_default(),
@@ -44,7 +44,7 @@ impl Paint {
         self.with(style.bold(), text)
     }
 
-    pub(super) fn agreement(self, agreement: Agreement, text: &str) -> String {
+    pub(crate) fn agreement(self, agreement: Agreement, text: &str) -> String {
         let style = match agreement {
             Agreement::Agrees => AnsiColor::Green.on_default(),
             Agreement::Differs => AnsiColor::Yellow.on_default(),
