@@ -86,6 +86,9 @@ async fn source(args: &TopArgs) -> Result<Source, Failure> {
         let error = anyhow::anyhow!("say which processes, with -p PID, --comm NAME, --cgroup PATH or --all");
         return Err((error, USAGE));
     }
+    // As long as they are open, each of these ids is the process that was meant.
+    let pids = choice.selection().pids.iter();
+    let _named = pids.map(|&pid| Running::open(pid)).collect::<Result<Vec<_>, _>>().map_err(failed)?;
     if !args.no_daemon {
         match Daemon::ask(&args.socket, &choice, !args.no_follow).await {
             Ok(Answer::Traces(daemon)) => return Ok(Source::Daemon(daemon)),
@@ -115,18 +118,13 @@ async fn source(args: &TopArgs) -> Result<Source, Failure> {
 }
 
 fn own(args: &TopArgs, choice: Matcher) -> Result<Own, Failure> {
-    // As long as they are open, each of these ids is the process that was meant.
-    let named = choice.selection().pids.iter().map(|&pid| Running::open(pid)).collect::<Result<Vec<_>, _>>();
-    let named = named.map_err(failed)?;
-    let own = Own::start(args, choice).map_err(|error| {
+    Own::start(args, choice).map_err(|error| {
         let code = match error.downcast_ref() {
             Some(WatchError::Session(_)) => NOT_SUPPORTED,
             _ => FAILED,
         };
         (error, code)
-    });
-    drop(named);
-    own
+    })
 }
 
 /// What ends it, and what else is told by signals.
@@ -198,7 +196,8 @@ async fn show(
             continue;
         }
         // Intervals that nobody could look at, as zc was stopped or the machine asleep, are part of this one.
-        next = (next + args.interval).max(Instant::now());
+        let now = Instant::now();
+        next = if next + args.interval > now { next + args.interval } else { now + args.interval };
         let mut frame = tally.close();
         frame.notes = source.notes();
         view.show(frame)?;

@@ -27,8 +27,9 @@ fn frame() -> Frame {
 #[test]
 fn a_line_of_json_has_rates_and_what_changed() {
     let line = json_line(&frame(), "own", None).expect("a line");
-    assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
-    let all: Value = serde_json::from_slice(&line).expect("JSON");
+    let line = String::from_utf8(line).expect("UTF-8");
+    assert!(line.ends_with("}\n") && line.lines().count() == 1, "{line}");
+    let all: Value = serde_json::from_str(&line).expect("JSON");
     assert_eq!(
         (&all["schema"], &all["source"], &all["seconds"]),
         (&SCHEMA.into(), &"own".into(), &2.0.into())

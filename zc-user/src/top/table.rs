@@ -55,11 +55,11 @@ pub const WIDTH: usize = 80;
 /// The same when they do; `-v` may need more than that.
 const WIDTH_MAX: usize = 100;
 /// Room for names that is made by leaving out columns.
-const NAME_MIN: usize = 8;
+const NAME_MIN: usize = 12;
 
 const COLUMNS: usize = 12;
 const HEADER: [&str; COLUMNS] =
-    ["PID", "PATH", "BYTES", "COPIED", "REF", "UNKNOWN", "CALLS", "C/B", "CSW", "FLT", "VERDICT", "COMMAND"];
+    ["PID", "PATH", "BYTES", "COPIED", "REF", "UNK", "CALLS", "C/B", "CSW", "FLT", "VERDICT", "COMMAND"];
 const PATH: usize = 1;
 const VERDICT: usize = 10;
 const NAME: usize = 11;

@@ -49,7 +49,7 @@ fn a_line_for_each_path_with_columns_that_line_up() {
     let text = render(&frame(&busy()), "daemon", &PLAIN);
     let expected = "\
 2026-03-01T12:00:02Z  per second over 2.00 s  daemon
-    PID PATH       BYTES  COPIED    REF UNKNOWN CALLS  C/B CSW FLT VERDICT   COMMAND
+    PID PATH       BYTES  COPIED    REF UNK CALLS  C/B CSW FLT VERDICT   COMMAND
     812 sendfile    4MiB       0   4MiB       0   0.5  0.0   -   - zero-copy nginx
     812 read        1MiB    1MiB      0      2B   0.5 1.0+   -   - unknown   nginx
     813 sendfile  512KiB       0 512KiB       0   0.5  0.0   -   - zero-copy nginx

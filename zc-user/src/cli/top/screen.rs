@@ -67,9 +67,9 @@ impl Screen {
     pub(super) fn draw(text: &str) -> io::Result<()> {
         let (_, height) = Self::size();
         let lines: Vec<_> = text.lines().take(height).collect();
-        // The last line has no end, which would scroll the screen.
+        // The last line has no end, which would scroll the screen. The terminal makes each end a new line at its beginning.
         let mut out = io::stdout().lock();
-        write!(out, "\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n"))?;
+        write!(out, "\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\n"))?;
         out.flush()
     }
 

@@ -55,6 +55,8 @@ pub(super) struct Daemon {
     choice: Matcher,
     follow: bool,
     previous: Arc<Look>,
+    /// Something that was chosen has been there: a daemon that traces everything finds new processes once a second.
+    has_begun: bool,
     note: Option<String>,
 }
 
@@ -94,6 +96,7 @@ impl Daemon {
             socket: socket.to_owned(),
             choice: choice.clone(),
             follow,
+            has_begun: !look.report.processes.is_empty(),
             previous: Arc::new(look),
             note: None,
         })))
@@ -105,6 +108,7 @@ impl Daemon {
         // Another daemon has seen nothing of what the one before had.
         let is_same = look.report.window.start == self.previous.report.window.start;
         self.note = (!is_same).then(|| "the daemon was started again; this begins with its start".to_owned());
+        self.has_begun |= !look.report.processes.is_empty();
         let part = part(is_same.then_some(&self.previous), &look);
         self.previous = Arc::new(look);
         Ok(part)
@@ -153,6 +157,11 @@ impl Own {
         watch.scan();
         if let Some(refusal) = watch.refusal().filter(|_| pids_alone) {
             anyhow::bail!("{refusal}");
+        }
+        if pids_alone && watch.alive() == 0 {
+            anyhow::bail!(
+                "there is nothing to trace: what was chosen has ended, or is a thread of the kernel"
+            );
         }
         let previous = watch.look(Duration::ZERO)?;
         let now = Instant::now();
@@ -224,7 +233,8 @@ impl Source {
         let pids_alone = match self {
             Self::Daemon(daemon) => {
                 let choice = daemon.choice.selection();
-                !choice.pids.is_empty()
+                daemon.has_begun
+                    && !choice.pids.is_empty()
                     && *choice == Selection { pids: choice.pids.clone(), ..Selection::default() }
             }
             Self::Own(own) => own.pids_alone,
