@@ -178,7 +178,7 @@ fn it_ends_after_so_many_intervals_in_each_form() {
         let done = top.finish();
         assert_eq!(done.code(), 0, "{}", done.stderr);
         let text = done.stdout_text();
-        assert!(text.lines().all(|line| form != "table" || line.chars().count() <= 80), "{text}");
+        assert!(text.lines().all(|line| form != "table" || line.chars().count() <= 100), "{text}");
         match form {
             "table" => assert_eq!(text.matches("per second over 0.").count(), 3, "{text}"),
             "json" => assert_eq!(intervals(&done).len(), 3, "{text}"),

@@ -159,21 +159,26 @@ impl Changes {
     /// Those of a process: its rows added up, and its totals where rows say less.
     pub fn of_process(rows: &Self, totals: &Self) -> Self {
         let mut changes = *totals;
-        for number in [
-            Number::Bytes,
-            Number::CpuCopiedBytes,
-            Number::ByReferenceBytes,
-            Number::UnknownBytes,
-            Number::Transfers,
-            Number::Calls,
-            Number::RcharBytes,
-            Number::WcharBytes,
-        ] {
-            changes.set(number, rows.get(number));
+        // Without rows nothing moved, which is known.
+        let has_rows = rows.get(Number::Bytes).is_some();
+        for number in MOVED {
+            changes.set(number, if has_rows { rows.get(number) } else { Some(0) });
         }
         changes
     }
 }
+
+/// What rows say and totals of processes do not.
+const MOVED: [Number; 8] = [
+    Number::Bytes,
+    Number::CpuCopiedBytes,
+    Number::ByReferenceBytes,
+    Number::UnknownBytes,
+    Number::Transfers,
+    Number::Calls,
+    Number::RcharBytes,
+    Number::WcharBytes,
+];
 
 impl Shown {
     /// A number; `None` was not counted.

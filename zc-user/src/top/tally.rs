@@ -127,6 +127,9 @@ impl Tally {
             }
             frames.push(ProcessFrame { who: process.who, exit_code: process.exit_code, moved, rows });
         }
+        if frames.is_empty() {
+            total = Changes::of_process(&total, &total);
+        }
         let shown = self.settle(Owner::All, &total);
         let total = Moved::of_rows(total, shown, frames.iter().map(|process| &process.moved));
         self.forget(ended);

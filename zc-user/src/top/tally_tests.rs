@@ -77,6 +77,11 @@ fn rates_are_changes_by_the_time_they_took() {
     let nothing = tally.close();
     assert!(nothing.processes.is_empty() && nothing.total.shown.is_nothing());
     assert!(nothing.total.verdict().is_none());
+    assert_eq!(bytes(&nothing.total), Some(0), "nothing moved, which is known");
+    let totals = TotalsChange { voluntary: Some(1), ..TotalsChange::default() };
+    let idle = close(&mut tally, vec![ProcessChange { totals, ..process(7, 1, Vec::new()) }]);
+    assert_eq!(bytes(&idle.processes[0].moved), Some(0));
+    assert_eq!(idle.processes[0].moved.shown.get(Number::MinorFaults), None);
 }
 
 #[test]

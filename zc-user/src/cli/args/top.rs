@@ -30,10 +30,10 @@ be traced here.";
 #[command(after_help = EXAMPLES)]
 #[expect(clippy::struct_excessive_bools, reason = "switches of the command line")]
 pub struct TopArgs {
-    /// This process and its children; may be repeated
+    /// This process and the children that it makes; may be repeated
     #[arg(short, long, value_name = "PID", value_delimiter = ',')]
     pub pid: Vec<u32>,
-    /// Processes of this command name, and their children; may be repeated
+    /// Processes of this command name, and the children that they make; may be repeated
     #[arg(long, value_name = "NAME")]
     pub comm: Vec<String>,
     /// Processes in this cgroup and below it, as in /proc/PID/cgroup behind `0::`; may be repeated
