@@ -267,6 +267,39 @@ fn a_daemon_that_is_stopped_ends_it_with_a_word() {
 }
 
 #[test]
+fn a_daemon_that_is_started_again_is_followed() {
+    let Some(zc) = Zc::with(&["cat"]) else { return };
+    let settings = "[account]\nscan = \"100ms\"";
+    let daemon = Daemon::start(&zc, settings);
+    let mut cat = Job::new(&["cat"]).with_input().start();
+    daemon.trace(cat.pid());
+    let socket = daemon.socket();
+    let mut top = start(&zc, &["--socket", socket.to_str().expect("UTF-8"), "--format", "json", "200ms"]);
+    wait_for("an interval", || (lines(&mut top) > 0).then_some(()));
+    // So that it does not ask while there is none.
+    top.signal(libc::SIGSTOP);
+    let daemon = Daemon::start_in(&zc, settings, daemon.kill());
+    daemon.trace(cat.pid());
+    cat.input(b"text");
+    cat.wait_for_output("text");
+    top.signal(libc::SIGCONT);
+    let seen = lines(&mut top);
+    wait_for("two intervals", || (lines(&mut top) >= seen + 2).then_some(()));
+    top.signal(libc::SIGINT);
+    let done = top.finish();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    let intervals = intervals(&done);
+    let said = |interval: &&Value| interval["notes"].to_string().contains("started again");
+    assert_eq!(intervals.iter().filter(said).count(), 1);
+    assert_eq!(
+        (sum(&intervals, cat.pid(), "rchar_bytes"), sum(&intervals, cat.pid(), "wchar_bytes")),
+        (4, 4)
+    );
+    cat.finish();
+    daemon.stop();
+}
+
+#[test]
 fn what_a_daemon_does_not_trace_is_traced_without_it() {
     let Some(zc) = Zc::with(&["cat"]) else { return };
     let daemon = Daemon::start(&zc, "");
