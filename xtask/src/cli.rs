@@ -1,6 +1,6 @@
 //! The command line of `cargo xtask`.
 
-use std::{env, ffi::OsString};
+use std::{env, ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -44,6 +44,8 @@ pub(crate) enum Command {
     VmTest(VmOptions),
     /// Compare what kernels make of the programs with the record in docs/verifier.md
     Verifier(VerifierOptions),
+    /// Build zc and pack it: an archive and a Debian package, in target/dist
+    Dist(DistOptions),
     /// Build everything and start the benchmarks
     Bench {
         /// Options of the benchmark program, such as --quick
@@ -86,6 +88,17 @@ pub(crate) struct VerifierOptions {
     /// The running kernel only
     #[arg(long)]
     pub(crate) no_vm: bool,
+}
+
+/// What to pack.
+#[derive(Args)]
+pub(crate) struct DistOptions {
+    /// Pack this zc instead of building one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bin: Option<PathBuf>,
+    /// Put what is made into this directory instead of target/dist
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// What follows the name of the command, untouched: a parser would take the first `--` away, and that is

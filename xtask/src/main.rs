@@ -2,6 +2,7 @@
 
 mod apt;
 mod cli;
+mod dist;
 mod ebpf;
 #[path = "../../zc-user/build/fingerprint.rs"]
 mod fingerprint;
@@ -52,6 +53,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Run { .. } => launch::run(&workspace, &cli::raw_arguments())?,
         Command::Zc { .. } => launch::zc(&workspace, &cli::raw_arguments())?,
+        Command::Dist(options) => dist::run(&workspace, &options)?,
         Command::Bench { .. } => launch::bench(&workspace, &cli::raw_arguments())?,
         Command::Lint => lint::run(&workspace)?,
         Command::Verifier(options) => return verifier::run(&workspace, &options),

@@ -89,6 +89,15 @@ pub(crate) const TESTS: &[Program] = &[
     program("prometheus", "prometheus", "scrapes the metrics; its promtool checks them and the alert rules"),
 ];
 
+/// What makes packages, and holds them to rules.
+pub(crate) const DIST: &[Program] = &[
+    program("strip", "binutils", "takes the symbols out of what is handed out"),
+    program("dpkg-deb", "dpkg", "makes the Debian package"),
+    program("dpkg-shlibdeps", "dpkg-dev", "finds out which libraries it depends on"),
+    program("lintian", "lintian", "holds it to Debian's rules"),
+    program("systemd-analyze", "systemd", "checks the unit of the daemon"),
+];
+
 /// What runs other kernels.
 pub(crate) const VM: &[Program] = &[
     program("qemu-system-x86_64", "qemu-system-x86", "the virtual machines"),

@@ -52,7 +52,10 @@ impl Session<'_> {
     /// The steps in order. One that fails does not keep later ones from being run, unless they need it.
     fn all(&mut self, options: &TestOptions) {
         let workspace = self.workspace;
-        self.step("packages", |_| packages::install_missing(packages::TESTS));
+        self.step("packages", |_| {
+            packages::install_missing(packages::TESTS)?;
+            packages::install_missing(packages::DIST)
+        });
         self.step("tracefs", |_| mount_tracefs());
         if !options.no_lint {
             self.step("lint", |_| lint::run(workspace));

@@ -65,6 +65,11 @@ impl Workspace {
         self.target.join("checks").join(name)
     }
 
+    /// Where what is handed out is put.
+    pub(crate) fn dist(&self) -> PathBuf {
+        self.target.join("dist")
+    }
+
     /// Programs that are installed for this workspace alone, when the user's own must be left as they are.
     pub(crate) fn tools(&self) -> PathBuf {
         self.root.join("target/tools")
