@@ -18,7 +18,8 @@ fn must_not_skip() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
 }
 
-fn missing(what: &str) -> bool {
+/// Says that a test is skipped, or fails where none may be.
+pub fn missing(what: &str) -> bool {
     assert!(!must_not_skip(), "{what} (and CI=true forbids skipping)");
     eprintln!("skipped: {what}");
     false

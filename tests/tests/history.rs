@@ -23,7 +23,8 @@ use zc::{
 use zc_common::path::{Kind, Path as Way};
 use zc_tests::{
     job::Job,
-    machine::{python, require_cmd, require_python, require_root, target_tmp, temp_dir},
+    machine::{require_cmd, require_root, temp_dir},
+    venv,
 };
 
 const DUCKDB: &str = "duckdb==2.0.1";
@@ -32,32 +33,7 @@ const KEEP_ALL: Limits = Limits { max_age: Duration::MAX, max_bytes: u64::MAX };
 /// A Python that has `DuckDB`, in an environment that is made once; says why the test is skipped when it cannot be.
 fn duckdb() -> Option<&'static str> {
     static PYTHON: OnceLock<Option<String>> = OnceLock::new();
-    let make = || {
-        let dir = target_tmp().join("duckdb-venv");
-        let path = |name: &str| dir.join(name).to_str().expect("UTF-8").to_owned();
-        let own = path("bin/python");
-        let has_it = || {
-            let import = format!("import duckdb; assert 'duckdb==' + duckdb.__version__ == '{DUCKDB}'");
-            dir.join("bin/python").exists() && Job::new(&[&own, "-c", &import]).finish().status.success()
-        };
-        if has_it() {
-            return Some(own);
-        }
-        if !require_cmd("python3") || !require_python("import ensurepip") {
-            return None;
-        }
-        Job::new(&[python(), "-m", "venv", "--clear", &path("")]).finish();
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", DUCKDB];
-        let done = Job::new(&[&[own.as_str()], &pip[..]].concat()).finish();
-        if done.status.success() && has_it() {
-            return Some(own);
-        }
-        let ci = std::env::var("CI").is_ok_and(|value| value == "true");
-        assert!(!ci, "DuckDB cannot be installed: {} (and CI=true forbids skipping)", done.stderr);
-        eprintln!("skipped: DuckDB cannot be installed: {}", done.stderr);
-        None
-    };
-    PYTHON.get_or_init(make).as_deref()
+    PYTHON.get_or_init(|| venv::python_with(DUCKDB, "duckdb")).as_deref()
 }
 
 /// The rows of the last of these statements.

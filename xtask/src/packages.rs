@@ -72,7 +72,12 @@ pub(crate) const TESTS: &[Program] = &[
     program("bpftrace", "bpftrace", "a second opinion on bytes and calls"),
     program("python3", "python3", "a program of another kind that uses sendfile, and reads the reports"),
     python_module("jsonschema", "python3-jsonschema", "holds the daemon's answers to their description"),
-    python_module("ensurepip", "python3-venv", "an environment with DuckDB, which reads the history"),
+    python_module(
+        "ensurepip",
+        "python3-venv",
+        "environments with DuckDB, which reads the history, and others",
+    ),
+    python_module("yaml", "python3-yaml", "reads what is there for Kubernetes"),
     program("busybox", "busybox-static", "the user space of virtual machines"),
     program("fio", "fio", "direct and mapped input and output"),
     program("mkfs.ext4", "e2fsprogs", "a file system of our own"),
@@ -86,6 +91,7 @@ pub(crate) const TESTS: &[Program] = &[
     program("redis-server", "redis-server", "an event loop with a thousand connections"),
     program("redis-benchmark", "redis-tools", "its clients"),
     program("haproxy", "haproxy", "a proxy that splices"),
+    program("buildah", "buildah", "builds the container"),
     program("prometheus", "prometheus", "scrapes the metrics; its promtool checks them and the alert rules"),
 ];
 

@@ -52,8 +52,8 @@ pub(crate) fn run(workspace: &Workspace, options: &DistOptions) -> Result<()> {
     stage::make_empty(&work)?;
     let release = Release {
         workspace,
-        zc: stripped(&bin, &work)?,
         version: version_of(&bin)?,
+        zc: stripped(&bin, &work)?,
         epoch_seconds: epoch_seconds(workspace)?,
         work,
     };

@@ -48,6 +48,22 @@ pub fn missing_privileges() -> Option<String> {
     }
 }
 
+/// What to do when perf events are refused for a reason that the kernel does not tell, or `None` when that is not it.
+pub fn perf_events_advice() -> Option<String> {
+    perf_events_left_to_root(&read("/proc/sys/kernel/perf_event_paranoid")?)
+}
+
+/// Kernels of Debian and Ubuntu have levels above 2, at which `CAP_PERFMON` does not count.
+fn perf_events_left_to_root(level: &str) -> Option<String> {
+    let level: i32 = level.trim().parse().ok()?;
+    (level > 2).then(|| {
+        format!(
+            "kernel.perf_event_paranoid is {level}, at which some kernels leave perf events to CAP_SYS_ADMIN; set it to 2, \
+             or count calls of every kind (`count_calls = true`, no `--no-count-calls`), for which none are needed"
+        )
+    })
+}
+
 fn read(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
 }
@@ -159,6 +175,14 @@ fn jit(value: Option<&str>) -> Fact {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_of_perf_events_that_debian_adds_are_told() {
+        assert!(perf_events_left_to_root("3\n").is_some_and(|advice| advice.contains("is 3, at")));
+        assert_eq!(perf_events_left_to_root("2\n"), None);
+        assert_eq!(perf_events_left_to_root("-1\n"), None);
+        assert_eq!(perf_events_left_to_root("x"), None);
+    }
 
     #[test]
     fn root_and_the_two_capabilities_suffice() {

@@ -367,7 +367,10 @@ fn attach(loaded: &mut Loaded, ebpf: &mut Ebpf, hook: &Hook) -> Result<Status, S
     match loaded.attach(ebpf, hook) {
         Ok(()) => Ok(Status::Attached),
         Err(error) if hook.required => {
-            Err(SessionError::Hook { hook: hook.name, purpose: hook.purpose, reason: refusal(&error) })
+            let advice = facts::perf_events_advice().filter(|_| hook.method == Method::Tracepoint);
+            let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
+            let reason = refusal(&error) + &advice;
+            Err(SessionError::Hook { hook: hook.name, purpose: hook.purpose, reason })
         }
         Err(error) => Ok(Status::Unavailable(refusal(&error))),
     }
