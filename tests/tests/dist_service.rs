@@ -216,11 +216,12 @@ fn the_daemon_makes_no_call_that_the_unit_refuses() {
     }
     machine::wait_for_port(port);
     // SAFETY: the daemon, which strace has started and which has not ended.
-    assert_eq!(unsafe { libc::kill(pid, libc::SIGHUP) }, 0);
+    let tell = |signal| assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+    tell(libc::SIGHUP);
     wait_for("the file to be read again", || {
         daemon.get("/v1/selection").json()["pids"].as_array()?.is_empty().then_some(())
     });
-    assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+    tell(libc::SIGTERM);
     wait_for("its end", || (!Path::new(&socket).exists()).then_some(()));
     let lines = wait_for("the list of calls", || {
         let lines = fs::read_to_string(&log).unwrap_or_default();
