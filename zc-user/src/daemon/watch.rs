@@ -29,6 +29,7 @@ use crate::{
     },
     probe::{
         attach::{AttachError, Attached, Running},
+        facts::perf_events_advice,
         session::{Options, Session, SessionError},
     },
 };
@@ -82,6 +83,21 @@ pub struct Watch {
     look_error: Option<String>,
 }
 
+/// Starts a session. Where the kernel leaves perf events to `CAP_SYS_ADMIN`, as Debian's do by default, calls of every kind are counted
+/// though nobody has asked for it: the one program that does so needs none.
+fn start(options: Options) -> Result<(Session, Options), SessionError> {
+    match Session::start(&options) {
+        Ok(session) => Ok((session, options)),
+        Err(error @ SessionError::Hook { .. }) if !options.count_calls && perf_events_advice().is_some() => {
+            let options = Options { count_calls: true, ..options };
+            let session = Session::start(&options)?;
+            tracing::warn!(%error, "calls of every kind are counted instead");
+            Ok((session, options))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 impl AsFd for Watch {
     /// Readable when the ring buffer fills up.
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -103,7 +119,7 @@ impl Watch {
             connections_one_in: account.sample_connections,
             sizes: config.capacity.into(),
         };
-        let session = Session::start(&options)?;
+        let (session, options) = start(options)?;
         Ok(Self {
             collector: Collector::new(session, options)?,
             matcher,
