@@ -22,6 +22,7 @@ pub mod lab;
 pub mod machine;
 pub mod nginx;
 pub mod prometheus;
+pub mod relay;
 pub mod report;
 pub mod session;
 pub mod venv;

@@ -13,76 +13,11 @@ use std::{
 use serde_json::Value;
 use zc_tests::{
     daemon::{self, Daemon, bytes, counted, request, sum},
-    job::{Job, Running},
+    job::Job,
     machine::{self, python, wait_for},
+    relay::{Relay, wait_until_it_reads},
     zc::Zc,
 };
-
-/// Reads with the first numbers, writes with the second ones, and says when it is told to.
-const RELAY: &str = r#"
-import os, sys
-directory, threads, blocks = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-from threading import Thread
-def relay(number):
-    source = os.open(directory + "/in.bin", os.O_RDONLY)
-    target = os.open(f"{directory}/out-{number}.bin", os.O_WRONLY | os.O_CREAT)
-    for block in range(blocks):
-        data = os.pread(source, 4096, block % 16 * 4096)
-        os.pwrite(target, data, 0)
-os.write(1, b"ready\n")
-while True:
-    if not os.read(0, 1): break
-    workers = [Thread(target=relay, args=(number,)) for number in range(threads)]
-    [worker.start() for worker in workers]
-    [worker.join() for worker in workers]
-    os.write(1, b"done\n")
-"#;
-
-/// A program that relays blocks of a file, so many in each of so many threads, each time that it is told to.
-struct Relay {
-    running: Running,
-    _dir: tempfile::TempDir,
-}
-
-impl Relay {
-    fn start(threads: u32, blocks: u32) -> Self {
-        let dir = machine::temp_dir();
-        machine::random_file(dir.path(), "in.bin", 16 * 4096);
-        let path = dir.path().to_str().expect("UTF-8").to_owned();
-        let words = [python(), "-c", RELAY, &path, &threads.to_string(), &blocks.to_string()];
-        let mut running = Job::new(&words).with_input().start();
-        running.wait_for_output("ready\n");
-        Self { running, _dir: dir }
-    }
-
-    fn pid(&self) -> i32 {
-        self.running.pid()
-    }
-
-    fn go(&mut self) {
-        self.running.input(b"\n");
-    }
-
-    /// How often it has done what it was told.
-    fn done(&mut self) -> usize {
-        String::from_utf8_lossy(&self.running.stdout_so_far()).matches("done").count()
-    }
-
-    fn go_and_wait(&mut self) {
-        let before = self.done();
-        self.go();
-        wait_for("the relay", || (self.done() > before).then_some(()));
-        wait_until_it_reads(self.pid());
-    }
-}
-
-/// Waits until a process waits for its input.
-fn wait_until_it_reads(pid: i32) {
-    wait_for("a read of the input", || {
-        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
-        call.starts_with("0 0x0 ").then_some(())
-    });
-}
 
 const READ: [&str; 3] = ["read", "read+write", "sendfile"];
 const WRITTEN: [&str; 3] = ["write", "read+write", "sendfile"];
@@ -130,7 +65,7 @@ fn what_a_process_moves_is_what_the_kernel_counts_each_time_that_it_is_asked() {
     assert_eq!(bytes(&process, &["read+write"]), moved, "{process}");
     assert_eq!(process["comm"].as_str(), Some("python3"), "{process}");
     nothing_lost(&daemon);
-    relay.running.finish();
+    relay.finish();
     daemon.stop();
 }
 
@@ -330,7 +265,7 @@ fn what_is_lost_is_declared_in_health() {
     let health = daemon.get("/v1/health").json();
     assert_eq!(health["status"], "degraded", "{health}");
     assert!(health["lost"].as_u64() > Some(0) && health["problems"].to_string().contains("lost"), "{health}");
-    relay.running.finish();
+    relay.finish();
     daemon.stop();
 }
 
@@ -537,7 +472,7 @@ fn the_history_has_what_was_moved_whatever_happens_to_the_daemon() {
     assert_eq!(daemon.get("/v1/health").json()["history"]["error"], Value::Null);
     assert_eq!(daemon.get("/v1/report?since=2h&until=1h").status, 404);
     assert_eq!(daemon.get("/v1/report?since=soon").status, 400);
-    relay.running.finish();
+    relay.finish();
     let socket = daemon.socket();
     let shown = zc
         .job(&["report", "--socket", socket.to_str().expect("UTF-8"), "--since", "1h", "--format", "json"])
@@ -585,6 +520,6 @@ fn a_history_that_cannot_be_written_is_said_and_written_later() {
     });
     let report = daemon.get("/v1/report?since=1h").json();
     assert_eq!(bytes(&report["processes"][0], &["read+write"]), 100 * 4096, "{report}");
-    relay.running.finish();
+    relay.finish();
     daemon.stop();
 }

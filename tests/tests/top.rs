@@ -5,66 +5,9 @@ use zc_tests::{
     daemon::{Daemon, counted},
     job::{Done, Job, Running},
     machine::{self, python, wait_for},
+    relay::{Relay, wait_until_it_reads},
     zc::Zc,
 };
-
-/// Reads and writes so many blocks of a file each time that it is told to, in some threads, and says when it has.
-const RELAY: &str = r#"
-import os, sys
-directory, threads, blocks = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-from threading import Thread
-def relay(number):
-    source = os.open(directory + "/in.bin", os.O_RDONLY)
-    target = os.open(f"{directory}/out-{number}.bin", os.O_WRONLY | os.O_CREAT)
-    for block in range(blocks):
-        data = os.pread(source, 4096, block % 16 * 4096)
-        os.pwrite(target, data, 0)
-os.write(1, b"ready\n")
-while True:
-    if not os.read(0, 1): break
-    workers = [Thread(target=relay, args=(number,)) for number in range(threads)]
-    [worker.start() for worker in workers]
-    [worker.join() for worker in workers]
-    os.write(1, b"done\n")
-"#;
-
-struct Relay {
-    running: Running,
-    _dir: tempfile::TempDir,
-}
-
-impl Relay {
-    fn start(threads: u32, blocks: u32) -> Self {
-        let dir = machine::temp_dir();
-        machine::random_file(dir.path(), "in.bin", 16 * 4096);
-        let path = dir.path().to_str().expect("UTF-8").to_owned();
-        let words = [python(), "-c", RELAY, &path, &threads.to_string(), &blocks.to_string()];
-        let mut running = Job::new(&words).with_input().start();
-        running.wait_for_output("ready\n");
-        wait_until_it_reads(running.pid());
-        Self { running, _dir: dir }
-    }
-
-    fn pid(&self) -> String {
-        self.running.pid().to_string()
-    }
-
-    fn go_and_wait(&mut self) {
-        let done =
-            |running: &mut Running| String::from_utf8_lossy(&running.stdout_so_far()).matches("done").count();
-        let before = done(&mut self.running);
-        self.running.input(b"\n");
-        wait_for("the relay", || (done(&mut self.running) > before).then_some(()));
-        wait_until_it_reads(self.running.pid());
-    }
-}
-
-fn wait_until_it_reads(pid: i32) {
-    wait_for("a read of the input", || {
-        let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
-        call.starts_with("0 0x0 ").then_some(())
-    });
-}
 
 /// `zc top` with these words, when it has begun.
 fn start(zc: &Zc, words: &[&str]) -> Running {
@@ -114,13 +57,13 @@ fn check_rates(interval: &Value) {
 
 /// Watches a relay that is told to go three times, and compares with the kernel's own counters.
 fn sums_are_what_the_kernel_counts(zc: &Zc, words: &[&str], relay: &mut Relay) {
-    let pid = relay.pid();
+    let pid = relay.pid().to_string();
     let mut top = start(zc, &[words, &["--format", "json", "-p", &pid, "200ms"]].concat());
-    let before = counted(relay.running.pid()).expect("its counters");
+    let before = counted(relay.pid()).expect("its counters");
     for _ in 0..3 {
         relay.go_and_wait();
     }
-    let after = counted(relay.running.pid()).expect("its counters");
+    let after = counted(relay.pid()).expect("its counters");
     // The interval that is under way is over, and another one for certain.
     let seen = lines(&mut top);
     wait_for("two more intervals", || (lines(&mut top) >= seen + 2).then_some(()));
@@ -132,7 +75,7 @@ fn sums_are_what_the_kernel_counts(zc: &Zc, words: &[&str], relay: &mut Relay) {
         assert_eq!((&interval["schema"], &interval["lost"]), (&"zc.top/1".into(), &serde_json::json!({})));
         check_rates(interval);
     }
-    let pid = relay.running.pid();
+    let pid = relay.pid();
     let own = (sum(&intervals, pid, "rchar_bytes"), sum(&intervals, pid, "wchar_bytes"));
     let counted = (after.0 - before.0, after.1 - before.1);
     assert_eq!((own.0.unsigned_abs(), own.1.unsigned_abs()), counted, "{own:?}");
@@ -151,7 +94,7 @@ fn what_it_shows_by_itself_adds_up_to_what_the_kernel_counts() {
     let Some(zc) = Zc::with(&[]) else { return };
     let mut relay = Relay::start(3, 3000);
     sums_are_what_the_kernel_counts(&zc, &["--no-daemon"], &mut relay);
-    relay.running.finish();
+    relay.finish();
 }
 
 #[test]
@@ -159,10 +102,10 @@ fn what_it_shows_through_a_daemon_adds_up_to_what_the_kernel_counts() {
     let Some(zc) = Zc::with(&[]) else { return };
     let daemon = Daemon::start(&zc, "[account]\ninterval = \"300ms\"\nscan = \"100ms\"");
     let mut relay = Relay::start(3, 3000);
-    daemon.trace(relay.running.pid());
+    daemon.trace(relay.pid());
     let socket = daemon.socket();
     sums_are_what_the_kernel_counts(&zc, &["--socket", socket.to_str().expect("UTF-8")], &mut relay);
-    relay.running.finish();
+    relay.finish();
     daemon.stop();
 }
 
@@ -170,7 +113,7 @@ fn what_it_shows_through_a_daemon_adds_up_to_what_the_kernel_counts() {
 fn it_ends_after_so_many_intervals_in_each_form() {
     let Some(zc) = Zc::with(&[]) else { return };
     let mut relay = Relay::start(1, 100);
-    let pid = relay.pid();
+    let pid = relay.pid().to_string();
     for form in ["table", "json", "csv"] {
         let mut top = start(&zc, &["--no-daemon", "--format", form, "-p", &pid, "300ms", "3"]);
         relay.go_and_wait();
@@ -190,7 +133,7 @@ fn it_ends_after_so_many_intervals_in_each_form() {
     let command = format!("\"$0\" top --no-daemon -p {pid} 100ms | head -n 1");
     let done = Job::new(&["sh", "-c", &command, zc.bin().to_str().expect("UTF-8")]).finish();
     assert!(done.code() == 0 && !done.stderr.contains("zc: cannot"), "{}", done.stderr);
-    relay.running.finish();
+    relay.finish();
 }
 
 #[test]
