@@ -69,6 +69,13 @@ impl Daemon {
     fn config(settings: &str, dir: &Path) -> String {
         let socket = dir.join("zc.sock");
         let history = dir.join("history");
+        // Ending takes seconds otherwise, as the kernel waits for each of twelve tracepoints.
+        let count = "[account]\ncount_calls = true\n";
+        let settings = if settings.contains("[account]\n") {
+            settings.replace("[account]\n", count)
+        } else {
+            format!("{settings}\n{count}")
+        };
         let [socket, history] = [&socket, &history].map(|path| path.to_str().expect("UTF-8"));
         format!("{settings}\n[api]\nsocket = {socket:?}\n[history]\ndir = {history:?}\n")
     }

@@ -155,8 +155,14 @@ fn one_daemon_serves_a_socket_and_one_that_was_killed_leaves_nothing_in_the_way(
     let daemon = Daemon::start(&zc, "");
     let dir = machine::temp_dir();
     let config = dir.path().join("second.toml");
-    fs::write(&config, format!("[history]\nenabled = false\n[api]\nsocket = {:?}\n", daemon.socket()))
-        .expect("a configuration");
+    fs::write(
+        &config,
+        format!(
+            "[account]\ncount_calls = true\n[history]\nenabled = false\n[api]\nsocket = {:?}\n",
+            daemon.socket()
+        ),
+    )
+    .expect("a configuration");
     let config = config.to_str().expect("UTF-8").to_owned();
     let second = zc.job(&["daemon", "--config", &config]).finish();
     assert_eq!(second.code(), 1, "{}", second.stderr);
@@ -241,7 +247,7 @@ fn more_clients_than_there_may_be_wait_for_their_turn() {
     let dir = machine::temp_dir();
     let config = dir.path().join("zc.toml");
     let socket = dir.path().join("zc.sock");
-    fs::write(&config, format!("[history]\nenabled = false\n[api]\nsocket = {socket:?}\nclients_max = 4\n"))
+    fs::write(&config, format!("[account]\ncount_calls = true\n[history]\nenabled = false\n[api]\nsocket = {socket:?}\nclients_max = 4\n"))
         .expect("it");
     let mut running = zc.job(&["daemon", "--config", config.to_str().expect("UTF-8")]).start();
     running.wait_for_error(" ready ");
@@ -300,7 +306,10 @@ fn the_service_manager_is_told_when_it_is_ready_that_it_lives_and_that_it_stops(
     let config = dir.path().join("zc.toml");
     fs::write(
         &config,
-        format!("[history]\nenabled = false\n[api]\nsocket = {:?}\n", dir.path().join("zc.sock")),
+        format!(
+            "[account]\ncount_calls = true\n[history]\nenabled = false\n[api]\nsocket = {:?}\n",
+            dir.path().join("zc.sock")
+        ),
     )
     .expect("it");
     let job = zc.job(&["daemon", "--config", config.to_str().expect("UTF-8")]);
@@ -413,7 +422,7 @@ fn loopback_has_health_alone() {
     let socket = dir.path().join("zc.sock");
     fs::write(
         &config,
-        format!("[history]\nenabled = false\n[api]\nsocket = {socket:?}\nlisten = \"127.0.0.1:{port}\"\n"),
+        format!("[account]\ncount_calls = true\n[history]\nenabled = false\n[api]\nsocket = {socket:?}\nlisten = \"127.0.0.1:{port}\"\n"),
     )
     .expect("it");
     let mut running = zc.job(&["daemon", "--config", config.to_str().expect("UTF-8")]).start();

@@ -115,7 +115,8 @@ fn it_ends_after_so_many_intervals_in_each_form() {
     let mut relay = Relay::start(1, 100);
     let pid = relay.pid().to_string();
     for form in ["table", "json", "csv"] {
-        let mut top = start(&zc, &["--no-daemon", "--format", form, "-p", &pid, "300ms", "3"]);
+        let mut top =
+            start(&zc, &["--no-daemon", "--count-calls", "--format", form, "-p", &pid, "300ms", "3"]);
         relay.go_and_wait();
         wait_for("the first interval", || (lines(&mut top) > usize::from(form == "csv")).then_some(()));
         let done = top.finish();
@@ -146,7 +147,7 @@ fn a_process_that_ends_is_shown_once_and_ends_what_was_for_it_alone() {
     let socket = daemon.socket();
     let mut through =
         start(&zc, &["--socket", socket.to_str().expect("UTF-8"), "--format", "json", "-p", &pid, "200ms"]);
-    let mut own = start(&zc, &["--no-daemon", "--format", "json", "-p", &pid, "200ms"]);
+    let mut own = start(&zc, &["--no-daemon", "--count-calls", "--format", "json", "-p", &pid, "200ms"]);
     cat.input(b"text");
     cat.wait_for_output("text");
     for top in [&mut through, &mut own] {
@@ -174,7 +175,8 @@ fn children_are_shown_and_processes_that_begin_later_are_found_by_name() {
     let named = dir.path().join("zc-top-cat");
     std::fs::copy(machine::find_program("cat").expect("cat"), &named).expect("a copy of cat");
     let named = named.to_str().expect("UTF-8").to_owned();
-    let mut top = start(&zc, &["--no-daemon", "--comm", "zc-top-cat", "--format", "json", "200ms"]);
+    let mut top =
+        start(&zc, &["--no-daemon", "--count-calls", "--comm", "zc-top-cat", "--format", "json", "200ms"]);
     let mut cat = Job::new(&["sh", "-c", &format!("{named}; true")]).with_input().start();
     // It is looked for once a second.
     wait_for("it to be seen", || {
@@ -186,7 +188,10 @@ fn children_are_shown_and_processes_that_begin_later_are_found_by_name() {
     assert_eq!(top.finish().code(), 0);
     let mut shell = Job::new(&["sh", "-c", "read line; cat; true"]).with_input().start();
     wait_until_it_reads(shell.pid());
-    let top = start(&zc, &["--no-daemon", "-p", &shell.pid().to_string(), "--format", "json", "200ms"]);
+    let top = start(
+        &zc,
+        &["--no-daemon", "--count-calls", "-p", &shell.pid().to_string(), "--format", "json", "200ms"],
+    );
     shell.input(b"\nmore");
     shell.wait_for_output("more");
     shell.finish();
@@ -354,7 +359,11 @@ fn a_terminal_is_drawn_on_within_its_size_and_left_as_it_was() {
         ("sbb  ssq", &[]),
         ("\u{3}", &["--by", "process"]),
     ] {
-        let ended = on_terminal(&zc, keys, &[options, &["--no-daemon", "-p", &pid, "300ms"]].concat());
+        let ended = on_terminal(
+            &zc,
+            keys,
+            &[options, &["--no-daemon", "--count-calls", "-p", &pid, "300ms"]].concat(),
+        );
         let output = ended["output"].as_str().expect("output");
         assert_eq!(
             (&ended["code"], &ended["same"], &ended["raw"]),
