@@ -6,9 +6,16 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    daemon::handle::{Look, Request},
+    daemon::{
+        archive::ArchiveState,
+        handle::{Health, HealthStatus, Look, Request},
+    },
     metrics::{Caps, State, Totals},
-    model::{Samples, account, fixture, report::Tool, samples::ProcessSample},
+    model::{
+        Samples, account, fixture,
+        report::{SelfCost, Tool},
+        samples::ProcessSample,
+    },
 };
 
 const ROOT: Peer = Peer::User { uid: 0, may_change: true };
@@ -23,6 +30,28 @@ fn report() -> crate::model::Report {
     };
     let samples = Samples { processes: vec![process(7, "cat"), process(8, "dog")], ..fixture::samples() };
     account(&samples, Tool { version: "1".to_owned(), commit: None })
+}
+
+fn health() -> Health {
+    Health {
+        status: HealthStatus::Degraded,
+        problems: vec!["there is no room for process 7".to_owned()],
+        version: "1".to_owned(),
+        commit: None,
+        pid: 1,
+        start: Timestamp::UNIX_EPOCH,
+        uptime_seconds: 1.0,
+        last_look: None,
+        looks: 1,
+        last_look_seconds: None,
+        processes_alive: 1,
+        processes_ended: 0,
+        hooks_attached: 1,
+        hooks_unavailable: Vec::new(),
+        lost: 0,
+        history: Some(ArchiveState::default()),
+        self_cost: SelfCost::default(),
+    }
 }
 
 /// The answer to one request, by a daemon that knows one report.
@@ -43,7 +72,7 @@ fn ask(peer: Peer, method: Method, uri: &str, body: &'static str) -> (StatusCode
                     Request::Metrics(reply) => {
                         drop(reply.send(Ok(Totals::new(Caps::default()).expose(&State::of(&look.report)))));
                     }
-                    Request::Health(reply) => drop(reply.send(Err(AskError::Ending))),
+                    Request::Health(reply) => drop(reply.send(Ok(health()))),
                     Request::Selection(reply) => drop(reply.send(Ok(Selection::default()))),
                     Request::Select(selection, reply) => {
                         let result = selection.matcher().map(|_| selection).map_err(AskError::from);
@@ -94,7 +123,6 @@ fn what_is_asked_wrongly_is_said() {
         (Method::PUT, "/v1/selection", "no JSON", StatusCode::BAD_REQUEST),
         (Method::PUT, "/v1/selection", r#"{"comm": ["x"]}"#, StatusCode::BAD_REQUEST),
         (Method::PUT, "/v1/selection", r#"{"cgroups": ["x"]}"#, StatusCode::BAD_REQUEST),
-        (Method::GET, "/v1/health", "", StatusCode::SERVICE_UNAVAILABLE),
     ] {
         let (status, said) = ask(ROOT, method.clone(), uri, body);
         assert_eq!(status, expected, "{method} {uri} {body}: {said}");
@@ -119,6 +147,11 @@ fn loopback_says_nothing_of_processes() {
     for path in ["/v1/report", "/v1/top", "/v1/flows", "/v1/selection", "/v1/hooks"] {
         assert_eq!(ask(Peer::Anybody, Method::GET, path, "").0, StatusCode::NOT_FOUND, "{path}");
     }
+    let (status, health) = ask(Peer::Anybody, Method::GET, "/v1/health", "");
+    let health: Value = serde_json::from_str(&health).expect("JSON");
+    assert_eq!((status, &health["status"]), (StatusCode::OK, &"degraded".into()));
+    assert_eq!((&health["problems"], &health["history"]), (&Value::Array(Vec::new()), &Value::Null));
+    assert!(get("/v1/health")["problems"][0].as_str().is_some_and(|problem| problem.contains("process 7")));
     for path in ["/v1/openapi.json", "/metrics"] {
         assert_eq!(ask(Peer::Anybody, Method::GET, path, "").0, StatusCode::OK);
     }
