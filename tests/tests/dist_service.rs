@@ -49,9 +49,11 @@ fn start(zc: &Zc, capabilities: &[String], dir: &Path, settings: &str) -> Runnin
     chown(dir, Some(USER), Some(USER)).expect("a directory of its own");
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("its mode");
     let (config, socket) = (path(&dir.join("zc.toml")), path(&dir.join("zc.sock")));
+    let history = path(&dir.join("history"));
     // The program is where the user may not go; the socket's group is told by its name.
-    fs::write(&config, format!("{settings}\n[api]\nsocket = {socket:?}\ngroup = \"no such group\"\n"))
-        .expect("it");
+    let own =
+        format!("[api]\nsocket = {socket:?}\ngroup = \"no such group\"\n[history]\ndir = {history:?}\n");
+    fs::write(&config, format!("{settings}\n{own}")).expect("it");
     let set: Vec<String> = capabilities.iter().map(|name| of_setpriv(name)).collect();
     let set = ["-all"].into_iter().chain(set.iter().map(String::as_str)).collect::<Vec<_>>().join(",");
     let (bounding, inheritable, ambient) =
@@ -200,7 +202,10 @@ fn the_daemon_makes_no_call_that_the_unit_refuses() {
     let (config, log) = (path(&dir.path().join("zc.toml")), dir.path().join("calls"));
     let socket = path(&dir.path().join("zc.sock"));
     let port = machine::free_port();
-    let api = format!("[api]\nsocket = {socket:?}\ngroup = \"nogroup\"\nlisten = \"127.0.0.1:{port}\"\n");
+    let history = path(&dir.path().join("history"));
+    let api = format!(
+        "[api]\nsocket = {socket:?}\ngroup = \"nogroup\"\nlisten = \"127.0.0.1:{port}\"\n[history]\ndir = {history:?}\n"
+    );
     fs::write(&config, format!("[account]\nscan = \"100ms\"\ninterval = \"200ms\"\n{api}")).expect("it");
     let words = ["strace", "-f", "-o", &path(&log), &path(zc.bin()), "daemon", "--config", &config];
     let mut running = Job::new(&words).start();
