@@ -55,7 +55,11 @@ fn claim_of(group: u64) -> Option<*mut Claim> {
     CLAIMS.get_ptr_mut((group >> 40) as u32 & (CLAIMS_MAX - 1))
 }
 
-/// What is not mapped before a fault can be counted again. A global function: the verifier looks at it once.
+/// See [`zc_release_pages`].
+const RELEASED: u64 = 2;
+
+/// What is not mapped before a fault can be counted again. Returns [`RELEASED`] when something was counted before and is not mapped: it was unmapped
+/// since, or another thread has mapped and counted it after this one has looked. A global function: the verifier looks at it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn zc_release_pages(thread: *mut Thread) -> u64 {
@@ -65,13 +69,17 @@ extern "C" fn zc_release_pages(thread: *mut Thread) -> u64 {
     // SAFETY: map memory, only this thread's.
     let fault = unsafe { &(*thread).fault };
     let mut index = 0;
+    let mut released = 1;
     while index < GROUPS {
         let group = group_of(thread, fault.address, index);
         let Some(claim) = claim_of(group) else { return 0 };
         // SAFETY: map memory; threads that use it for different groups at once count a page twice at worst.
         unsafe {
             if (&raw const (*claim).group).read_volatile() == group {
-                fetch_and(&raw mut (*claim).pages, fault.before.present[index]);
+                let present = fault.before.present[index];
+                if fetch_and(&raw mut (*claim).pages, present) & !present != 0 {
+                    released = RELEASED;
+                }
             } else {
                 (&raw mut (*claim).pages).write_volatile(0);
                 (&raw mut (*claim).group).write_volatile(group);
@@ -79,7 +87,7 @@ extern "C" fn zc_release_pages(thread: *mut Thread) -> u64 {
         }
         index += 1;
     }
-    1
+    released
 }
 
 /// How many pages are mapped in `now`, were not before, and have been counted by nobody; the fault's own page is among
@@ -230,8 +238,12 @@ extern "C" fn zc_fault_begin(thread: *mut Thread, address: u64, flags: u32) -> u
         fault.place(&mapping);
         (*thread).fault_device_read_bytes = 0;
     }
-    if others {
-        zc_release_pages(thread);
+    // SAFETY: map memory, only this thread's.
+    let (tgid, root, before) =
+        unsafe { ((*thread).tgid, (*thread).page_table, &raw mut (*thread).fault.before) };
+    if others && zc_release_pages(thread) == RELEASED && row::has_threads(tgid) {
+        // What another thread has counted in between is mapped by now, and so is not new to this one.
+        zc_window(root, address, 1, before);
     }
     1
 }

@@ -280,13 +280,15 @@ pub(crate) fn fetch_or(word: *mut u64, bits: u64) -> u64 {
     register
 }
 
-/// Keeps only `bits` of the word.
+/// Keeps only `bits` of the word and returns what it was.
 #[inline(always)]
-pub(crate) fn fetch_and(word: *mut u64, bits: u64) {
+pub(crate) fn fetch_and(word: *mut u64, bits: u64) -> u64 {
+    let mut register = bits;
     // SAFETY: as above.
     unsafe {
-        asm!("{bits} = atomic_fetch_and((u64 *)({word} + 0), {bits})", word = in(reg) word, bits = inout(reg) bits => _);
+        asm!("{bits} = atomic_fetch_and((u64 *)({word} + 0), {bits})", word = in(reg) word, bits = inout(reg) register);
     }
+    register
 }
 
 /// The value without its other bits. The verifier knows nothing of what a global function returns; the compiler
