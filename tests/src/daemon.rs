@@ -107,6 +107,13 @@ impl Daemon {
         report["processes"].as_array().expect("processes").first().cloned()
     }
 
+    /// Nothing must have been lost since it started.
+    pub fn assert_nothing_lost(&self) {
+        let report = self.get("/v1/report?max_age=0ms").json();
+        let lost = report["lost"].as_object().expect("losses");
+        assert!(lost.values().all(|count| count == 0), "{lost:?}");
+    }
+
     /// Chooses processes.
     pub fn select(&self, selection: &str) -> Answer {
         request(&self.socket(), "PUT", "/v1/selection", selection).expect("an answer")

@@ -14,12 +14,6 @@ use zc_tests::{
 const READ: [&str; 3] = ["read", "read+write", "sendfile"];
 const WRITTEN: [&str; 3] = ["write", "read+write", "sendfile"];
 
-fn nothing_lost(daemon: &Daemon) {
-    let report = daemon.get("/v1/report").json();
-    let lost = report["lost"].as_object().expect("losses");
-    assert!(lost.values().all(|count| count == 0), "{lost:?}");
-}
-
 #[test]
 fn what_a_process_moves_is_what_the_kernel_counts_each_time_that_it_is_asked() {
     let Some(zc) = Zc::with(&[]) else { return };
@@ -56,7 +50,7 @@ fn what_a_process_moves_is_what_the_kernel_counts_each_time_that_it_is_asked() {
     let moved = 3 * 3 * 5000 * 4096;
     assert_eq!(bytes(&process, &["read+write"]), moved, "{process}");
     assert_eq!(process["comm"].as_str(), Some("python3"), "{process}");
-    nothing_lost(&daemon);
+    daemon.assert_nothing_lost();
     relay.finish();
     daemon.stop();
 }
@@ -94,7 +88,7 @@ fn processes_that_have_ended_are_reported_and_then_forgotten_by_both_sides() {
     });
     let health = daemon.get("/v1/health").json();
     assert_eq!((&health["processes_ended"], &health["processes_alive"]), (&20.into(), &1.into()), "{health}");
-    nothing_lost(&daemon);
+    daemon.assert_nothing_lost();
     shell.finish();
     daemon.stop();
 }

@@ -1,12 +1,11 @@
 //! What a daemon keeps of processes that live for long: everything that they moved, and not more names than there is room for.
 
-use std::fs;
-
 use serde_json::Value;
 use zc_tests::{
     daemon::{Daemon, bytes, counted, sum},
     job::Job,
     machine::{self, python, wait_for},
+    relay::wait_until_it_reads,
     zc::Zc,
 };
 
@@ -47,18 +46,6 @@ while os.read(0, 1):
 const ROUNDS: usize = 200;
 const TURNS: usize = 12;
 
-fn lost(daemon: &Daemon) -> Value {
-    let report = daemon.get("/v1/report?max_age=0ms").json();
-    report["lost"]
-        .as_object()
-        .expect("losses")
-        .iter()
-        .filter(|(_, count)| **count != 0)
-        .map(|(name, count)| (name.clone(), count.clone()))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
-}
-
 #[test]
 fn a_server_that_opens_more_than_there_is_room_for_keeps_all_bytes_and_gets_new_names() {
     let Some(zc) = Zc::with(&[]) else { return };
@@ -86,12 +73,10 @@ fn a_server_that_opens_more_than_there_is_room_for_keeps_all_bytes_and_gets_new_
         let now = looks(&daemon.get("/v1/health").json());
         wait_for("some sweeps", || (looks(&daemon.get("/v1/health").json()) > now + 28).then_some(()));
     }
-    let after = wait_for("a read of the input", || {
-        let call = fs::read_to_string(format!("/proc/{}/syscall", server.pid())).ok()?;
-        call.starts_with("0 0x0 ").then(|| counted(server.pid()))?
-    });
+    wait_until_it_reads(server.pid());
+    let after = counted(server.pid()).expect("its counters");
     let process = daemon.process(server.pid()).expect("the process");
-    assert_eq!(lost(&daemon), serde_json::json!({}), "{process}");
+    daemon.assert_nothing_lost();
     let own = (after.0 - before.0, after.1 - before.1);
     assert_eq!((sum(&process, "rchar_bytes"), sum(&process, "wchar_bytes")), own, "{process}");
     let moved = (2 * ROUNDS * TURNS * 4096) as u64;
@@ -136,10 +121,8 @@ fn rows_that_are_handed_over_while_they_are_looked_at_are_counted_once() {
         assert!(seen >= last, "{seen} after {last}");
         last = seen;
     }
-    let after = wait_for("a read of the input", || {
-        let call = fs::read_to_string(format!("/proc/{}/syscall", server.pid())).ok()?;
-        call.starts_with("0 0x0 ").then(|| counted(server.pid()))?
-    });
+    wait_until_it_reads(server.pid());
+    let after = counted(server.pid()).expect("its counters");
     let process = daemon.process(server.pid()).expect("the process");
     let own = (after.0 - before.0, after.1 - before.1);
     assert_eq!((sum(&process, "rchar_bytes"), sum(&process, "wchar_bytes")), own, "{process}");

@@ -6,6 +6,7 @@ use zc_tests::{
     fixtures::former::{CHILDREN, LEN},
     job::{Job, Running},
     machine::{self, wait_for},
+    relay::wait_until_it_reads,
     zc::Zc,
 };
 
@@ -34,17 +35,8 @@ impl Former {
     fn go_on(&mut self) {
         self.running.input(b"\n");
         self.running.wait_for_output("done");
-        wait_for("a read of the input", || {
-            let call = std::fs::read_to_string(format!("/proc/{}/syscall", self.running.pid())).ok()?;
-            call.starts_with("0 0x0 ").then_some(())
-        });
+        wait_until_it_reads(self.running.pid());
     }
-}
-
-fn nothing_lost(daemon: &Daemon) {
-    let report = daemon.get("/v1/report?max_age=0ms").json();
-    let lost = report["lost"].as_object().expect("losses");
-    assert!(lost.values().all(|count| count == 0), "{lost:?}");
 }
 
 /// One that ran before the daemon, and one that came later; both are what the kernel counts.
@@ -76,7 +68,7 @@ fn all_processes_of_a_machine_are_accounted_for() {
     assert!(pids.contains(&&1.into()), "the first process is one of all: {pids:?}");
     let own = daemon.get("/v1/health").json()["pid"].clone();
     assert!(!pids.contains(&&own), "zc does not account for itself");
-    nothing_lost(&daemon);
+    daemon.assert_nothing_lost();
     before.running.finish();
     later.running.finish();
     daemon.stop();
@@ -101,7 +93,7 @@ fn what_is_handed_over_is_counted_once() {
     let of_children = (CHILDREN.iter().sum::<usize>() * LEN) as u64;
     let moved = (last.0 - first.0 - of_children, last.1 - first.1);
     assert_eq!((sum(&process, "rchar_bytes"), sum(&process, "wchar_bytes")), moved, "{process}");
-    nothing_lost(&daemon);
+    daemon.assert_nothing_lost();
     former.running.finish();
     daemon.stop();
 }

@@ -1,6 +1,6 @@
 //! Sizes and times as people type them.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use jiff::{
     SignedDuration, Timestamp, Zoned,
@@ -117,11 +117,13 @@ pub fn instant(text: &str, now: &Zoned) -> Result<Timestamp, UnitError> {
     at(now.date().yesterday().map_err(|_| UnitError::TooLarge)?.to_datetime(time))
 }
 
+/// What is possible between two looks.
+pub const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+
 /// A time between two looks: from a tenth of a second to an hour.
 pub fn interval(text: &str) -> Result<Duration, UnitError> {
     let duration = duration(text)?;
-    let (low, high) = (Duration::from_millis(100), Duration::from_secs(3600));
-    if (low..=high).contains(&duration) { Ok(duration) } else { Err(UnitError::OutOfRange("100ms", "1h")) }
+    if INTERVALS.contains(&duration) { Ok(duration) } else { Err(UnitError::OutOfRange("100ms", "1h")) }
 }
 
 /// A size of the ring buffer: a power of two from a page to 1 GiB.

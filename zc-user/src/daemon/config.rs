@@ -305,11 +305,10 @@ impl Config {
             Err(ConfigError::Value { path: path.to_owned(), name, reason: reason.to_owned() })
         };
         let Self { account, api, capacity, metrics, history, .. } = self;
-        let within = |duration: Duration| (Duration::from_millis(100)..=HOUR).contains(&duration);
-        if !within(account.interval) {
+        if !units::INTERVALS.contains(&account.interval) {
             return refuse("account.interval", "must be from 100ms to 1h");
         }
-        if !within(account.scan) {
+        if !units::INTERVALS.contains(&account.scan) {
             return refuse("account.scan", "must be from 100ms to 1h");
         }
         if account.sample_connections == 0 {
