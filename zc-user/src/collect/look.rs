@@ -18,7 +18,7 @@ use zc_common::{
 use super::{
     batch,
     collector::{BpfCost, Collector, no_map},
-    state::ProcessKey,
+    state::{ProcessKey, add_row},
 };
 use crate::model::Samples;
 
@@ -59,6 +59,9 @@ impl Collector {
     /// so they should have ended some time ago.
     pub fn forget(&mut self, processes: &[ProcessKey]) -> Result<(), MapError> {
         let gone: HashSet<_> = processes.iter().filter(|key| !self.state.is_alive(key)).copied().collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
         self.state.forget(&gone);
         // Rows that found no room in the ring when their threads ended.
         self.remove(ROWS, |_: &RowKey, row: &RowValue| gone.contains(&(row.tgid, row.process_start_ns)))?;
@@ -114,7 +117,7 @@ impl Collector {
                     *row = now;
                 }
                 if earlier.is_some_and(|earlier| !differs(&earlier, row)) {
-                    add(row, &pending);
+                    add_row(row, &pending);
                 }
             }
         }
@@ -126,13 +129,4 @@ impl Collector {
 fn differs(earlier: &RowValue, later: &RowValue) -> bool {
     let sums = |row: &RowValue| (row.bytes, row.transfers, row.own.calls, row.taken.calls);
     sums(earlier) != sums(later)
-}
-
-/// Adds what a thread keeps at hand, as `settle` in zc-ebpf does.
-fn add(row: &mut RowValue, pending: &RowValue) {
-    row.flags |= pending.flags;
-    row.bytes += pending.bytes;
-    row.transfers += pending.transfers;
-    row.own.calls += pending.own.calls;
-    row.taken.calls += pending.taken.calls;
 }

@@ -147,11 +147,7 @@ impl State {
 
     /// Forgets processes and what they did.
     pub fn forget(&mut self, processes: &HashSet<ProcessKey>) {
-        let is_gone = |key: &RowKey, value: &RowValue| {
-            processes.contains(&(value.tgid, value.process_start_ns))
-                || processes.contains(&(key.tid, key.thread_start_ns))
-        };
-        self.rows.retain(|key, value| !is_gone(key, value));
+        self.rows.retain(|_, value| !processes.contains(&(value.tgid, value.process_start_ns)));
         self.seen.retain(|key, _| !processes.contains(&(key.tid, key.thread_start_ns)));
         self.processes.retain(|key, _| !processes.contains(key));
     }
@@ -236,7 +232,7 @@ impl State {
 }
 
 /// Adds a row to another one.
-fn add_row(sum: &mut RowValue, value: &RowValue) {
+pub(super) fn add_row(sum: &mut RowValue, value: &RowValue) {
     sum.flags |= value.flags;
     sum.bytes += value.bytes;
     sum.copied += value.copied;

@@ -179,23 +179,14 @@ fn add_known(sum: &mut Option<i64>, more: Option<i64>) {
 
 impl ProcessSum {
     fn add(&mut self, process: ProcessChange) {
-        let ProcessChange { who, exit_code, totals, rows } = process;
+        let ProcessChange { who, exit_code, mut totals, rows } = process;
         self.who = who;
         self.exit_code = exit_code.or(self.exit_code);
-        let sum = &mut self.totals;
-        for (sum, more) in [
-            (&mut sum.syscalls, totals.syscalls),
-            (&mut sum.exception_mode_switches, totals.exception_mode_switches),
-            (&mut sum.voluntary, totals.voluntary),
-            (&mut sum.involuntary, totals.involuntary),
-            (&mut sum.minor_faults, totals.minor_faults),
-            (&mut sum.major_faults, totals.major_faults),
-            (&mut sum.device_read_bytes, totals.device_read_bytes),
-        ] {
-            add_known(sum, more);
+        for (sum, more) in self.totals.numbers_mut().into_iter().zip(totals.numbers_mut()) {
+            add_known(sum, *more);
         }
         for row in rows {
-            self.rows.entry(row.name).and_modify(|sum| sum.add(&row)).or_insert_with(|| RowSum::new(row));
+            self.rows.entry(row.name).and_modify(|sum| sum.add(row)).or_insert_with(|| RowSum::new(row));
         }
     }
 
@@ -264,29 +255,13 @@ impl RowSum {
         }
     }
 
-    fn add(&mut self, row: &RowChange) {
+    fn add(&mut self, mut row: RowChange) {
         let sum = &mut self.sum;
-        for (sum, more) in [
-            (&mut sum.transfers, row.transfers),
-            (&mut sum.syscalls, row.syscalls),
-            (&mut sum.bytes, row.bytes),
-            (&mut sum.unknown_bytes, row.unknown_bytes),
-            (&mut sum.mode_switches, row.mode_switches),
-            (&mut sum.rchar_bytes, row.rchar_bytes),
-            (&mut sum.wchar_bytes, row.wchar_bytes),
-        ] {
-            *sum = sum.wrapping_add(more);
+        for (sum, more) in sum.numbers_mut().into_iter().zip(row.numbers_mut()) {
+            *sum = sum.wrapping_add(*more);
         }
-        for (sum, more) in [
-            (&mut sum.cpu_copied_bytes, row.cpu_copied_bytes),
-            (&mut sum.by_reference_bytes, row.by_reference_bytes),
-            (&mut sum.device_read_bytes, row.device_read_bytes),
-            (&mut sum.voluntary, row.voluntary),
-            (&mut sum.involuntary, row.involuntary),
-            (&mut sum.minor_faults, row.minor_faults),
-            (&mut sum.major_faults, row.major_faults),
-        ] {
-            add_known(sum, more);
+        for (sum, more) in sum.known_mut().into_iter().zip(row.known_mut()) {
+            add_known(sum, *more);
         }
         // The best evidence is the least, and the last reason is the one that counts.
         sum.evidence = sum.evidence.max(row.evidence);

@@ -212,7 +212,8 @@ impl TotalsChange {
         }
     }
 
-    fn is_nothing(&self) -> bool {
+    /// Its numbers, to do the same with all of them.
+    pub fn numbers_mut(&mut self) -> [&mut Option<i64>; 7] {
         let Self {
             syscalls,
             exception_mode_switches,
@@ -221,7 +222,7 @@ impl TotalsChange {
             minor_faults,
             major_faults,
             device_read_bytes,
-        } = *self;
+        } = self;
         [
             syscalls,
             exception_mode_switches,
@@ -231,8 +232,10 @@ impl TotalsChange {
             major_faults,
             device_read_bytes,
         ]
-        .into_iter()
-        .all(|change| change.unwrap_or(0) == 0)
+    }
+
+    fn is_nothing(mut self) -> bool {
+        self.numbers_mut().into_iter().all(|change| change.unwrap_or(0) == 0)
     }
 }
 
@@ -264,52 +267,45 @@ impl RowChange {
 
     fn of_one_that_is_gone(row: &PathRow) -> Self {
         let mut all = Self::between(None, row);
-        for number in [
-            &mut all.transfers,
-            &mut all.syscalls,
-            &mut all.bytes,
-            &mut all.unknown_bytes,
-            &mut all.mode_switches,
-            &mut all.rchar_bytes,
-            &mut all.wchar_bytes,
-        ] {
+        for number in all.numbers_mut() {
             *number = -*number;
         }
-        for number in [
-            &mut all.cpu_copied_bytes,
-            &mut all.by_reference_bytes,
-            &mut all.device_read_bytes,
-            &mut all.voluntary,
-            &mut all.involuntary,
-            &mut all.minor_faults,
-            &mut all.major_faults,
-        ] {
-            *number = number.map(|number| -number);
+        for number in all.known_mut().into_iter().flatten() {
+            *number = -*number;
         }
         all
     }
 
+    /// Its numbers that are always known, to do the same with all of them.
+    pub fn numbers_mut(&mut self) -> [&mut i64; 7] {
+        [
+            &mut self.transfers,
+            &mut self.syscalls,
+            &mut self.bytes,
+            &mut self.unknown_bytes,
+            &mut self.mode_switches,
+            &mut self.rchar_bytes,
+            &mut self.wchar_bytes,
+        ]
+    }
+
+    /// The others.
+    pub fn known_mut(&mut self) -> [&mut Option<i64>; 7] {
+        [
+            &mut self.cpu_copied_bytes,
+            &mut self.by_reference_bytes,
+            &mut self.device_read_bytes,
+            &mut self.voluntary,
+            &mut self.involuntary,
+            &mut self.minor_faults,
+            &mut self.major_faults,
+        ]
+    }
+
     /// Nothing changed.
-    pub fn is_nothing(&self) -> bool {
-        let numbers = [
-            self.transfers,
-            self.syscalls,
-            self.bytes,
-            self.unknown_bytes,
-            self.mode_switches,
-            self.rchar_bytes,
-            self.wchar_bytes,
-        ];
-        let known = [
-            self.cpu_copied_bytes,
-            self.by_reference_bytes,
-            self.device_read_bytes,
-            self.voluntary,
-            self.involuntary,
-            self.minor_faults,
-            self.major_faults,
-        ];
-        numbers.iter().chain(known.iter().flatten()).all(|&number| number == 0)
+    pub fn is_nothing(mut self) -> bool {
+        let known = self.known_mut().into_iter().all(|number| number.unwrap_or(0) == 0);
+        known && self.numbers_mut().into_iter().all(|number| *number == 0)
     }
 }
 
