@@ -70,6 +70,14 @@ pub struct Health {
     pub self_cost: SelfCost,
 }
 
+impl Health {
+    /// Adds what does not work.
+    pub fn add_problem(&mut self, problem: String) {
+        self.problems.push(problem);
+        self.status = HealthStatus::Degraded;
+    }
+}
+
 /// Whether everything works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

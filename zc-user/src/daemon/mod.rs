@@ -8,6 +8,7 @@ pub mod archive;
 pub mod client;
 pub mod config;
 pub mod handle;
+mod kept;
 pub mod scan;
 pub mod select;
 pub mod serve;

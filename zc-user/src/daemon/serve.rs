@@ -20,7 +20,8 @@ use tokio::{
 use super::{
     api::{self, Bounds, Listeners},
     config::{Account, Config, ConfigError},
-    handle::{Handle, Request},
+    handle::{Handle, Health, Request},
+    kept::Kept,
     select::{Matcher, SelectError},
     socket::{Socket, SocketError},
     watch::{Watch, WatchError},
@@ -96,7 +97,8 @@ pub fn run(config: Config, file: Option<PathBuf>) -> Result<(), ServeError> {
         .enable_all()
         .build()
         .map_err(system("start the event loop"))?;
-    let result = runtime.block_on(Daemon { config, file, watch, socket, again }.run(requests));
+    let kept = Kept::new(&config);
+    let result = runtime.block_on(Daemon { config, file, watch, kept, socket, again }.run(requests));
     notify(&[NotifyState::Stopping]);
     let _ = end.send(true);
     if let Ok(Err(error)) = server.join() {
@@ -118,6 +120,7 @@ struct Daemon {
     config: Config,
     file: Option<PathBuf>,
     watch: Watch,
+    kept: Kept,
     socket: Socket,
     again: mpsc::Sender<std::os::unix::net::UnixListener>,
 }
@@ -142,7 +145,7 @@ impl Daemon {
         // Half of what the manager waits for, as sd_watchdog_enabled(3) advises.
         let watchdog = sd_notify::watchdog_enabled().map(|period| period / 2);
         // So that there is an answer to whoever asks first.
-        let _ = self.watch.end_interval();
+        self.end_interval();
         notify(&[NotifyState::Ready]);
         tracing::info!(socket = %self.config.api.socket.display(), "ready");
         loop {
@@ -153,8 +156,7 @@ impl Daemon {
                 last_scan = now;
             }
             if now >= last_interval + interval || self.watch.is_full() {
-                // What went wrong is in health; the next interval has what this one would have had.
-                let _ = self.watch.end_interval();
+                self.end_interval();
                 last_interval = now;
             }
             if now >= last_socket_look + SOCKET_LOOK {
@@ -178,19 +180,32 @@ impl Daemon {
                 Some(()) = reload.recv() => self.reload(),
                 () = one_of(terminate, interrupt, quit) => {
                     // What is still in the kernel's maps is kept, too.
-                    let _ = self.watch.end_interval();
+                    self.end_interval();
                     return Ok(());
                 }
             }
         }
     }
 
+    /// What went wrong is in health; the next interval has what this one would have had.
+    fn end_interval(&mut self) {
+        if let Ok((look, interval)) = self.watch.end_interval() {
+            self.kept.add(look, interval);
+        }
+    }
+
+    fn health(&mut self) -> Health {
+        let mut health = self.watch.health();
+        self.kept.tell(&mut health);
+        health
+    }
+
     /// Who does not wait for the answer any more does not get it.
     fn answer(&mut self, request: Request) {
         match request {
             Request::Look(age, reply) => drop(reply.send(self.watch.look(age))),
-            Request::Health(reply) => drop(reply.send(Ok(self.watch.health()))),
-            Request::Metrics(reply) => drop(reply.send(Ok(self.watch.metrics()))),
+            Request::Health(reply) => drop(reply.send(Ok(self.health()))),
+            Request::Metrics(reply) => drop(reply.send(Ok(self.kept.metrics(self.watch.alive())))),
             Request::Selection(reply) => drop(reply.send(Ok(self.watch.selection().clone()))),
             Request::Select(selection, reply) => {
                 let chosen = selection.matcher().map(|matcher| {

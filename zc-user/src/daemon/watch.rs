@@ -12,16 +12,13 @@ use jiff::Timestamp;
 use zc_common::loss::Loss;
 
 use super::{
-    archive::Archive,
-    config::{self, Config},
+    config::Config,
     handle::{AskError, Health, HealthStatus, Look},
     scan::Scanner,
     select::{Matcher, Selection},
 };
 use crate::{
     collect::{collector::Collector, state::ProcessKey},
-    history::{Host, Limits},
-    metrics::{Exposition, State, Totals},
     model::{
         Interval,
         account::account,
@@ -64,11 +61,6 @@ pub struct Watch {
     latest: Option<Arc<Look>>,
     /// The look that ended the last interval.
     previous: Option<Arc<Look>>,
-    /// Sums of all intervals.
-    totals: Totals,
-    /// Begun with the first interval, when it is known which machine this is.
-    archive: Option<Archive>,
-    keep: config::History,
     /// Processes that had ended then.
     ended: HashSet<ProcessKey>,
     start: Timestamp,
@@ -127,9 +119,6 @@ impl Watch {
             attached: HashMap::new(),
             latest: None,
             previous: None,
-            totals: Totals::new(config.metrics.caps()),
-            archive: None,
-            keep: config.history.clone(),
             ended: HashSet::new(),
             start: Timestamp::now(),
             since: Instant::now(),
@@ -233,15 +222,14 @@ impl Watch {
         Ok(look)
     }
 
-    /// Ends an interval: what happened in it. Processes that had ended with the one before are forgotten; whatever was learned of
-    /// them late is in.
-    pub fn end_interval(&mut self) -> Result<(), AskError> {
+    /// Ends an interval: the look that does so, and what happened in it. Processes that had ended with the one before are forgotten;
+    /// whatever was learned of them late is in.
+    pub fn end_interval(&mut self) -> Result<(Arc<Look>, Interval), AskError> {
         self.collector.look_for_the_living();
         let look = self.look(Duration::ZERO)?;
         let interval =
             Interval::between(self.previous.as_ref().map(|look| &look.report), &look.report, look.taken);
-        self.totals.add(&interval);
-        self.previous = Some(look);
+        self.previous = Some(Arc::clone(&look));
         let ended: HashSet<_> = self.collector.ended().copied().collect();
         let old: Vec<_> = ended.intersection(&self.ended).copied().collect();
         self.processes_ended += ended.difference(&self.ended).count() as u64;
@@ -256,37 +244,7 @@ impl Watch {
         {
             tracing::warn!(%error, "cannot ask for rows");
         }
-        self.archive(interval);
-        Ok(())
-    }
-
-    fn archive(&mut self, interval: Interval) {
-        if !self.keep.enabled {
-            return;
-        }
-        if self.archive.is_none() {
-            let host = self.previous.as_ref().map(|look| Host::this(&look.report.host)).unwrap_or_default();
-            let limits = Limits { max_age: self.keep.max_age, max_bytes: self.keep.max_bytes };
-            match Archive::start(self.keep.dir.clone(), host, limits) {
-                Ok(archive) => self.archive = Some(archive),
-                Err(error) => tracing::error!(%error, "cannot start the thread that writes the history"),
-            }
-        }
-        if let Some(archive) = &self.archive {
-            archive.append(interval);
-        }
-    }
-
-    /// Metrics, as of the last interval.
-    pub fn metrics(&mut self) -> Exposition {
-        let processes = self.collector.alive() as u64;
-        let report = self.previous.as_ref().map(|look| &look.report);
-        self.totals.expose(&State {
-            tool: Tool::this(),
-            hooks: report.map_or_else(Vec::new, |report| report.hooks.clone()),
-            self_cost: report.map(|report| report.self_cost).unwrap_or_default(),
-            processes,
-        })
+        Ok((look, interval))
     }
 
     /// How it is.
@@ -315,17 +273,6 @@ impl Watch {
                 "things were lost since the start: {bytes_lost}; `lost` in /v1/report says of which kind, docs/output.md what to do"
             ));
         }
-        let history = self.archive.as_ref().map(Archive::state);
-        if let Some(state) = &history {
-            problems
-                .extend(state.error.iter().map(|error| format!("the history cannot be written: {error}")));
-            if state.lost > 0 {
-                problems.push(format!(
-                    "intervals that are in no history, as they could not be written: {}",
-                    state.lost
-                ));
-            }
-        }
         let status = if problems.is_empty() { HealthStatus::Ok } else { HealthStatus::Degraded };
         let tool = Tool::this();
         Health {
@@ -345,7 +292,7 @@ impl Watch {
             hooks_attached: with(HookStatus::Attached).count() as u64,
             hooks_unavailable: with(HookStatus::Unavailable).map(|hook| hook.name.clone()).collect(),
             lost,
-            history,
+            history: None,
             self_cost: latest.map(|report| report.self_cost).unwrap_or_default(),
         }
     }

@@ -171,9 +171,7 @@ impl Own {
     fn look(&mut self) -> anyhow::Result<Part> {
         let look = if self.is_due() {
             self.last_forgotten = Instant::now();
-            self.watch.end_interval()?;
-            // The one that ended it.
-            self.watch.look(Duration::MAX)?
+            self.watch.end_interval()?.0
         } else {
             self.watch.look(Duration::ZERO)?
         };
